@@ -1,0 +1,34 @@
+"""What the shipped layers have in common. A layer of yours needs none of it: any callable `Handler -> Handler` is one.
+
+    class Stopwatch(Layer):
+        def wrap(self, call_next): ...
+
+The one surprise: `wrap` is the bare layer, `layer(handler)` is the layer alone: it also opens a Call and records the
+attempts of the handler below, so that `Retry()(fake)` behaves as it does in a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .edge import standalone
+from .protocol import Handler
+
+__all__ = ["Layer"]
+
+
+class Layer:
+    """Base of the shipped layers: subclasses write `wrap`, and `stats` for what they count."""
+
+    def wrap(self, call_next: Handler) -> Handler:
+        """The bare layer round *call_next*."""
+        raise NotImplementedError
+
+    def __call__(self, call_next: Handler) -> Handler:
+        """The layer alone round *call_next*, with a Call and a record of its own where there is none."""
+        return standalone(self.wrap, call_next)
+
+    def stats(self) -> Mapping[str, Any]:
+        """What the layer has counted, under dotted names; cheap to read at any time."""
+        return {}

@@ -1,0 +1,271 @@
+"""The words of a conversation: messages, their parts, tool calls and token counts.
+
+    Message.user("What is this?", Image(png_bytes, "image/png"))
+    Message.system("Be brief.")
+
+Every part has a `raw` slot for what a provider needs back verbatim (a signature, an id, a cache mark); a part that
+llamina has no type for is an `UnknownPart` and passes through untouched. All of them are frozen values.
+
+The one surprise: `ToolCall.arguments` is parsed when it is asked for, and raises a clear error when the model wrote
+bad JSON; `ToolCall.arguments_text` is always what the model wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from .errors import InvalidRequestError, MalformedResponseError
+
+__all__ = [
+    "Audio",
+    "File",
+    "Image",
+    "Message",
+    "Part",
+    "Reasoning",
+    "Text",
+    "ToolCall",
+    "ToolResult",
+    "UnknownPart",
+    "Usage",
+]
+
+
+class Text(msgspec.Struct, frozen=True, tag="text", omit_defaults=True):
+    """A run of text."""
+
+    text: str
+    raw: Any = None
+
+
+class Image(msgspec.Struct, frozen=True, tag="image", omit_defaults=True):
+    """An image, as bytes with a media type (`image/png`) or as a URL."""
+
+    data: bytes | None = None
+    media_type: str = ""
+    url: str | None = None
+    detail: str | None = None
+    raw: Any = None
+
+
+class Audio(msgspec.Struct, frozen=True, tag="audio", omit_defaults=True):
+    """A sound, as bytes with a media type (`audio/wav`); *transcript* where the provider gives one."""
+
+    data: bytes | None = None
+    media_type: str = ""
+    url: str | None = None
+    transcript: str | None = None
+    raw: Any = None
+
+
+class File(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
+    """A document: bytes with a media type and a name, a URL, or the id of an upload."""
+
+    data: bytes | None = None
+    media_type: str = ""
+    name: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    raw: Any = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", omit_defaults=True):
+    """A call of a tool, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments_text: str = ""
+    raw: Any = None
+
+    @property
+    def arguments(self) -> Any:
+        """The parsed arguments.
+
+        Raises:
+            MalformedResponseError: the model wrote no valid JSON; `arguments_text` holds what it wrote.
+        """
+        try:
+            return msgspec.json.decode(self.arguments_text or "{}")
+        except msgspec.DecodeError as error:
+            raise MalformedResponseError(
+                f"the arguments of tool call {self.name!r} are no valid JSON ({error}); "
+                "read `arguments_text` for what the model wrote"
+            ) from error
+
+
+class ToolResult(msgspec.Struct, frozen=True, tag="tool_result", omit_defaults=True):
+    """What a tool gave back for the call with *id*; *content* is text or parts."""
+
+    id: str
+    content: str | tuple[Part, ...] = ""
+    name: str | None = None
+    is_error: bool = False
+    raw: Any = None
+
+    @property
+    def text(self) -> str:
+        """The text of the result."""
+        return self.content if isinstance(self.content, str) else _text(self.content)
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True):
+    """What the model thought aloud; *raw* keeps signatures and encrypted forms that a provider wants back."""
+
+    text: str = ""
+    raw: Any = None
+
+
+class UnknownPart(msgspec.Struct, frozen=True, tag="unknown", omit_defaults=True):
+    """A part that llamina has no type for, as the wire had it."""
+
+    raw: Any = None
+
+
+Part: TypeAlias = Text | Image | Audio | File | ToolCall | ToolResult | Reasoning | UnknownPart
+
+
+def _text(parts: Iterable[Part]) -> str:
+    return "".join([part.text for part in parts if type(part) is Text])
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message: a role (`system`, `developer`, `user`, `assistant`, `tool`) and its parts.
+
+    *name* is the participant's name where a provider takes one; *extra* are further fields, passed through verbatim.
+    """
+
+    role: str
+    parts: tuple[Part, ...] = ()
+    name: str | None = None
+    extra: Mapping[str, Any] | None = None
+
+    @property
+    def text(self) -> str:
+        """All text parts as one string (tool results and reasoning are not part of it)."""
+        parts = self.parts
+        if len(parts) == 1:
+            part = parts[0]
+            return part.text if type(part) is Text else ""
+        return _text(parts)
+
+    @property
+    def reasoning(self) -> str:
+        """All reasoning as one string."""
+        return "".join([part.text for part in self.parts if type(part) is Reasoning])
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls, in order."""
+        return tuple([part for part in self.parts if type(part) is ToolCall])
+
+    def with_text(self, text: str) -> Message:
+        """A copy whose text is *text*, at the place of the first text; all other parts stay."""
+        rest = [part for part in self.parts if type(part) is not Text]
+        place = next((index for index, part in enumerate(self.parts) if type(part) is Text), 0)
+        if text:
+            rest.insert(place, Text(text))
+        return msgspec.structs.replace(self, parts=tuple(rest))
+
+    @classmethod
+    def system(cls, *content: str | Part) -> Message:
+        """Instructions by the developer of the app."""
+        return cls("system", _parts(content))
+
+    @classmethod
+    def developer(cls, *content: str | Part) -> Message:
+        """Instructions under the role name that newer OpenAI models use."""
+        return cls("developer", _parts(content))
+
+    @classmethod
+    def user(cls, *content: str | Part) -> Message:
+        """What the person says or shows."""
+        return cls("user", _parts(content))
+
+    @classmethod
+    def assistant(cls, *content: str | Part) -> Message:
+        """What the model said."""
+        return cls("assistant", _parts(content))
+
+    @classmethod
+    def tool(cls, *results: ToolResult) -> Message:
+        """What tools gave back."""
+        return cls("tool", results)
+
+    @classmethod
+    def of(cls, value: Message | str | Mapping[str, Any]) -> Message:
+        """A message from a message, a user's text, or a mapping with `role` and `content`.
+
+        Content parts of a mapping that are not text, and its further keys, pass through verbatim.
+
+        Raises:
+            InvalidRequestError: *value* is none of them.
+        """
+        if isinstance(value, Message):
+            return value
+        if isinstance(value, str):
+            return cls("user", (Text(value),))
+        if isinstance(value, Mapping) and isinstance(value.get("role"), str):
+            extra = {key: item for key, item in value.items() if key not in ("role", "content", "name")}
+            return cls(value["role"], _parts_of(value.get("content")), value.get("name"), extra or None)
+        raise InvalidRequestError(
+            f"a message must be a Message, a string or a mapping with a 'role', got {type(value).__name__}; "
+            'write Message.user("...") or {"role": "user", "content": "..."}'
+        )
+
+
+def _parts(content: Iterable[str | Part]) -> tuple[Part, ...]:
+    return tuple([Text(part) if isinstance(part, str) else part for part in content])
+
+
+def _parts_of(content: Any) -> tuple[Part, ...]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(content),)
+    if not isinstance(content, list | tuple):
+        raise InvalidRequestError(f"a message's content must be text or a list of parts, got {type(content).__name__}")
+    return tuple([_part_of(part) for part in content])
+
+
+def _part_of(part: Any) -> Part:
+    if isinstance(part, str):
+        return Text(part)
+    if isinstance(part, Mapping):
+        if part.keys() == {"type", "text"} and part["type"] == "text":
+            return Text(part["text"])
+        return UnknownPart(dict(part))
+    if isinstance(part, Part):
+        return part
+    raise InvalidRequestError(f"a part of a message must be a part, text or a mapping, got {type(part).__name__}")
+
+
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of one answer, normalised over providers.
+
+    `input_tokens` includes what was read from (`cache_read_tokens`) and written to (`cache_write_tokens`) a provider's
+    prompt cache; `output_tokens` includes `reasoning_tokens`. *raw* keeps the provider's own account.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    raw: Any = None
+
+    @property
+    def total_tokens(self) -> int:
+        """Input plus output."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )

@@ -1,0 +1,326 @@
+"""The protocol: a Request goes down, a complete Response comes back, and a layer wraps the next handler.
+
+    Handler    = Callable[[Request], Awaitable[Response]]     # a transport, a stack, a fake: all the same thing
+    Middleware = Callable[[Handler], Handler]                 # wraps the next handler
+
+    @middleware
+    async def no_shouting(request, call_next):
+        if request.messages[-1].text.isupper():
+            raise InvalidRequestError("please do not shout")
+        return await call_next(request)
+
+The one surprise: **the returned Response is always complete**, streamed or not. A caller who wants to stream puts a
+sink on the request; the terminal pushes events into it while the call is in flight, and still returns the whole
+Response. So a layer is written once and never asks whether the call streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, NoReturn, TypeAlias
+
+import msgspec
+from msgspec.structs import force_setattr, replace
+
+from .call import Call, Ledger
+from .errors import InvalidRequestError
+from .identity import IRRELEVANT, differences, digest
+from .messages import Message, Text, ToolCall, ToolResult, Usage
+from .sink import Sink, Writer
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "CacheControl",
+    "Handler",
+    "Middleware",
+    "Request",
+    "Response",
+    "evolve",
+    "explain_identity",
+    "middleware",
+]
+
+PROTOCOL_VERSION = 1
+"""Version of the protocol, apart from the library's: it changes when a layer would have to."""
+
+
+class CacheControl(msgspec.Struct, frozen=True):
+    """What one request asks of a cache: do not read, do not store, keep for *ttl* seconds."""
+
+    no_cache: bool = False
+    no_store: bool = False
+    ttl: float | None = None
+
+
+class Request(msgspec.Struct, frozen=True, eq=False):
+    """A call to a model, as a value: never changed, copied with `evolve`.
+
+    What is asked: `kind` ("chat"), `model`, `messages`, `params` (every further parameter, known or not, goes to the
+    provider). Who asks: `tags`. What is path-scoped, so that every attempt and branch can have its own: `deadline`
+    (a moment on the loop's clock), `sink`, `ledger`. What one logical call shares: `call`.
+    """
+
+    model: str
+    messages: tuple[Message, ...] = ()
+    params: Mapping[str, Any] = {}
+    kind: str = "chat"
+    tags: Mapping[str, str] = {}
+    cache: CacheControl | None = None
+    deadline: float | None = None
+    sink: Sink | None = None
+    ledger: Ledger | None = None
+    call: Call | None = None
+    _identity: str | None = None
+
+    @classmethod
+    def chat(
+        cls,
+        model: str,
+        prompt: str | Message | Iterable[Message | str | Mapping[str, Any]],
+        *,
+        tags: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> Request:
+        """A chat completion: *prompt* is a user's text or messages; *params* go to the provider as they are.
+
+        Raises:
+            InvalidRequestError: the model is no string, there is no message, or one of them is none.
+        """
+        if not isinstance(model, str) or not model:
+            raise InvalidRequestError(f"model must be the name of a model, got {model!r}")
+        messages = _messages(prompt)
+        if not messages:
+            raise InvalidRequestError("messages must hold at least one message, got none")
+        return cls(model, messages, _FrozenDict(params), "chat", _tags(tags))
+
+    @property
+    def identity(self) -> str:
+        """The digest of what is asked: equal for equal requests, in every process (64 hex digits).
+
+        Raises:
+            InvalidRequestError: a parameter has no canonical form (a NaN, an object that is no plain data).
+        """
+        known = self._identity
+        if known is None:
+            params = self.params
+            if not IRRELEVANT.isdisjoint(params):
+                params = {key: value for key, value in params.items() if key not in IRRELEVANT}
+            known = digest(self.kind, self.model, self.messages, params)
+            force_setattr(self, "_identity", known)
+        return known
+
+    @property
+    def replayable(self) -> bool:
+        """Whether another attempt may still deliver: nothing of an earlier one has reached the consumer.
+
+        Layers that try again (retry, fallback, hedge) ask this first.
+        """
+        return self.sink is None or not self.sink.committed
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left until the deadline (never below 0), or None without one."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+    def begin(self) -> Writer:
+        """A writer for one attempt of a terminal; without a sink it takes the events and forgets them."""
+        return Writer() if self.sink is None else self.sink.begin()
+
+    def evolve(self, **changes: Any) -> Request:
+        """A copy with *changes*; the identity is carried along when nothing that it covers changes."""
+        if not _IDENTIFYING.isdisjoint(changes):
+            changes["_identity"] = None
+            if "messages" in changes:
+                changes["messages"] = _messages(changes["messages"])
+            if "params" in changes:
+                changes["params"] = _FrozenDict(changes["params"])
+        if "tags" in changes:
+            changes["tags"] = _tags(changes["tags"])
+        return replace(self, **changes)
+
+    def with_params(self, **params: Any) -> Request:
+        """A copy with some parameters added or changed."""
+        return self.evolve(params={**self.params, **params})
+
+    def with_cache(self, *, no_cache: bool = False, no_store: bool = False, ttl: float | None = None) -> Request:
+        """A copy that tells caches what to do with this call; no part of its identity."""
+        if ttl is not None and not 0 < ttl < float("inf"):
+            raise InvalidRequestError(f"with_cache(ttl=) must be a positive number of seconds, got {ttl!r}")
+        return replace(self, cache=CacheControl(no_cache, no_store, ttl))
+
+    def reply(self, answer: Response, *next_turn: Message | ToolResult | str) -> Request:
+        """The next request of a conversation: these messages, the *answer*, then results of tools or a user's text."""
+        turn = [Message.tool(item) if isinstance(item, ToolResult) else Message.of(item) for item in next_turn]
+        return self.evolve(messages=(*self.messages, answer.message, *turn))
+
+    def __repr__(self) -> str:
+        # A prompt may be private: a repr shows its size.
+        return f"Request({self.kind} {self.model!r}, {len(self.messages)} messages, params {sorted(self.params)})"
+
+    def __reduce__(self) -> Any:
+        # The path (sink, ledger, call, deadline) belongs to one process and one moment.
+        return (_request, (self.model, self.messages, dict(self.params), self.kind, dict(self.tags), self.cache))
+
+
+_IDENTIFYING = frozenset({"kind", "model", "messages", "params"})
+
+
+class Response(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
+    """A complete answer.
+
+    `finish_reason` is one of "stop", "length", "tool_calls", "content_filter", "error", "other" or None;
+    `raw_finish_reason` is the provider's own word. Fields of the answer that llamina has no name for are in `extra`.
+    """
+
+    message: Message
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    model: str = ""
+    id: str | None = None
+    raw_finish_reason: str | None = None
+    request_id: str | None = None
+    extra: Mapping[str, Any] = {}
+    rate_limit: Mapping[str, Any] | None = None
+    _call: Any = None
+
+    @classmethod
+    def of(
+        cls, text: str, *, usage: Usage | None = None, finish_reason: str | None = "stop", **fields: Any
+    ) -> Response:
+        """A plain answer of text, for canned answers and tests."""
+        return cls(Message("assistant", (Text(text),) if text else ()), usage, finish_reason, **fields)
+
+    @property
+    def call(self) -> Call:
+        """The record of the logical call that this is the answer of: attempts, cost, tags.
+
+        Raises:
+            LookupError: the answer came from a bare handler that keeps no record.
+        """
+        if self._call is None:
+            raise LookupError("this Response has no call: it came from a bare handler; send it through build_stack")
+        call: Call = self._call
+        return call
+
+    @property
+    def text(self) -> str:
+        """The text of the answer."""
+        return self.message.text
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought aloud, where the provider shows it."""
+        return self.message.reasoning
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools that the model wants called."""
+        return self.message.tool_calls
+
+    def evolve(self, **changes: Any) -> Response:
+        """A copy with *changes*."""
+        if "call" in changes:
+            changes["_call"] = changes.pop("call")
+        return replace(self, **changes)
+
+    def with_text(self, text: str) -> Response:
+        """A copy whose text is *text*; all else stays."""
+        return replace(self, message=self.message.with_text(text))
+
+    def __repr__(self) -> str:
+        size = len(self.text)
+        calls = f", {len(self.tool_calls)} tool calls" if self.tool_calls else ""
+        return f"Response({self.model!r}, {size} characters{calls}, {self.finish_reason!r}, {self.usage!r})"
+
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Middleware: TypeAlias = Callable[[Handler], Handler]
+
+
+def middleware(function: Callable[[Request, Handler], Awaitable[Response]]) -> Middleware:
+    """Turn `async def layer(request, call_next)` into a Middleware."""
+
+    @functools.wraps(function)
+    def wrap(call_next: Handler) -> Handler:
+        def handle(request: Request) -> Awaitable[Response]:
+            return function(request, call_next)
+
+        if getattr(call_next, "records_attempts", False):
+            handle.records_attempts = True  # type: ignore[attr-defined]
+        return handle
+
+    # The function's own signature is not the Middleware's.
+    del wrap.__wrapped__  # type: ignore[attr-defined]
+    return wrap
+
+
+def evolve(value: Any, **changes: Any) -> Any:
+    """A copy of a Request or Response with *changes*."""
+    return value.evolve(**changes)
+
+
+def explain_identity(one: Request, other: Request) -> list[str]:
+    """The places at which two requests differ in identity: `["params.temperature"]`; empty when they are the same."""
+    found: list[str] = []
+    for field in ("kind", "model", "messages", "params"):
+        mine, theirs = getattr(one, field), getattr(other, field)
+        if field == "params":
+            mine, theirs = (
+                {key: value for key, value in params.items() if key not in IRRELEVANT} for params in (mine, theirs)
+            )
+        found += differences(mine, theirs, field)
+    return found
+
+
+class _FrozenDict(dict[str, Any]):
+    """A dict that refuses changes: parameters and tags belong to a value."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise TypeError(
+            "a Request is a value; make a changed copy with request.evolve(...) or request.with_params(...)"
+        )
+
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> Any:
+        return (_FrozenDict, (dict(self),))
+
+    def __copy__(self) -> _FrozenDict:
+        return self
+
+    def __deepcopy__(self, _memo: Any) -> dict[str, Any]:
+        import copy
+
+        return _FrozenDict({key: copy.deepcopy(value) for key, value in self.items()})
+
+
+_NO_TAGS: Mapping[str, str] = _FrozenDict()
+
+
+def _tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
+    if not tags:
+        return _NO_TAGS
+    for key, value in tags.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InvalidRequestError(f"tags must map strings to strings, got {key!r}: {value!r}")
+    return _FrozenDict(tags)
+
+
+def _messages(prompt: Any) -> tuple[Message, ...]:
+    if type(prompt) is str:
+        return (Message("user", (Text(prompt),)),)
+    if isinstance(prompt, Message | Mapping):
+        return (Message.of(prompt),)
+    if not isinstance(prompt, Iterable):
+        raise InvalidRequestError(f"messages must be text or a list of messages, got {type(prompt).__name__}")
+    return tuple([Message.of(item) for item in prompt])
+
+
+def _request(model: str, messages: Any, params: Any, kind: str, tags: Any, cache: Any) -> Request:
+    return Request(model, messages, _FrozenDict(params), kind, _tags(tags), cache)

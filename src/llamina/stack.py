@@ -1,0 +1,164 @@
+"""`build_stack([layers], transport)`: the layers round a transport, as one handler.
+
+    stack = build_stack([Retry(attempts=3), Timeout(30)], transport)
+    #                    outermost: sees the request first
+    response = await stack(request)
+    async with stack.stream(request) as stream: ...
+
+The one surprise: a stack that is entered (`async with stack:`) closes its layers and its transport when it is left; a
+stack that is only called closes nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Iterable, Mapping
+from types import TracebackType
+from typing import Any
+
+from .edge import belongs_to_call, open_call
+from .errors import ConfigurationError
+from .layer import Layer
+from .protocol import Handler, Middleware, Request, Response
+from .record import record
+from .stream import Stream
+
+__all__ = ["Stack", "build_stack"]
+
+
+def build_stack(
+    layers: Iterable[Middleware], transport: Handler, *, hold_streams: bool = False, stream_buffer: int = 64
+) -> Stack:
+    """Compose *layers*, outermost first, round *transport*.
+
+    Args:
+        layers: callables `Handler -> Handler`; the first sees the request first.
+        transport: what answers: a transport, another stack, any `async def handler(request) -> Response`.
+        hold_streams: deliver a stream only after it was checked against the Response (for layers you do not trust).
+        stream_buffer: events that a consumer may lag behind before the producer waits.
+
+    Raises:
+        ConfigurationError: a layer or the transport cannot be called the way it must be.
+    """
+    return Stack(tuple(layers), transport, hold_streams=hold_streams, stream_buffer=stream_buffer)
+
+
+class Stack:
+    """Layers round a transport: a handler, and an async context manager that closes what it is made of."""
+
+    records_attempts = True
+
+    def __init__(
+        self, layers: tuple[Middleware, ...], transport: Handler, *, hold_streams: bool = False, stream_buffer: int = 64
+    ) -> None:
+        _check(layers, transport)
+        if not isinstance(stream_buffer, int) or stream_buffer < 1:
+            raise ConfigurationError(f"build_stack.stream_buffer must be at least 1 event, got {stream_buffer!r}")
+        self.layers = layers
+        self.transport = transport
+        self._hold = hold_streams
+        self._buffer = stream_buffer
+        self._closed = False
+        handler = transport if getattr(transport, "records_attempts", False) else record(transport)
+        for layer in reversed(layers):
+            handler = layer.wrap(handler) if isinstance(layer, Layer) else layer(handler)
+            if not callable(handler):
+                raise ConfigurationError(
+                    f"{_name(layer)} returned {type(handler).__name__} when it was given the next handler; "
+                    "a layer returns an async function that takes a request"
+                )
+        self._handler = handler
+
+    def __call__(self, request: Request) -> Awaitable[Response]:
+        """Send *request* through the layers; await the complete Response."""
+        if type(request) is Request and request.call is None:  # the common case, without a call more
+            return open_call(self._handler, request, hold=self._hold)
+        if belongs_to_call(request):
+            return self._handler(request)
+        return open_call(self._handler, request, hold=self._hold)
+
+    def stream(self, request: Request) -> Stream:
+        """Send *request* and read its events: `async with stack.stream(request) as stream: async for event in ...`."""
+        belongs_to_call(request)
+        return Stream(self._handler, request, buffer=self._buffer, hold=self._hold)
+
+    def stats(self) -> dict[str, Any]:
+        """What every layer has counted, under dotted names; a second layer of one kind is numbered (`retry#2.`)."""
+        gathered: dict[str, Any] = {}
+        seen: dict[str, int] = {}
+        for part in (*self.layers, self.transport):
+            stats = getattr(part, "stats", None)
+            if stats is None:
+                continue
+            counted: Mapping[str, Any] = stats()
+            for family in dict.fromkeys(name.partition(".")[0] for name in counted):
+                seen[family] = seen.get(family, 0) + 1
+            for name, value in counted.items():
+                family, dot, rest = name.partition(".")
+                number = seen[family]
+                gathered[name if number == 1 else f"{family}#{number}{dot}{rest}"] = value
+        return gathered
+
+    async def aclose(self) -> None:
+        """Close the layers, outermost first, and the transport, once; background work of a layer is drained."""
+        if self._closed:
+            return
+        self._closed = True
+        errors: list[Exception] = []
+        for part in (*self.layers, self.transport):
+            close = getattr(part, "aclose", None)
+            if close is None:
+                continue
+            try:
+                await close()
+            except Exception as error:  # noqa: BLE001 - the others must be closed too; raised below
+                errors.append(error)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("several parts of the stack could not be closed", errors)
+
+    async def __aenter__(self) -> Stack:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __str__(self) -> str:
+        lines = ["Stack"]
+        lines += [f"├─ {_picture(layer)}" for layer in self.layers]
+        below = str(self.transport) if isinstance(self.transport, Stack) else _picture(self.transport)
+        first, *rest = below.splitlines()
+        return "\n".join([*lines, f"└─ {first}", *(f"   {line}" for line in rest)])
+
+    def __repr__(self) -> str:
+        return f"<Stack {' > '.join([_name(part) for part in (*self.layers, self.transport)])}>"
+
+
+def _name(part: Any) -> str:
+    return str(getattr(part, "__name__", None) or type(part).__name__)
+
+
+def _picture(part: Any) -> str:
+    return _name(part) if inspect.isroutine(part) else repr(part)
+
+
+def _check(layers: tuple[Any, ...], transport: Any) -> None:
+    for place, layer in enumerate(layers):
+        where = f"build_stack.layers[{place}]"
+        if isinstance(layer, type):
+            raise ConfigurationError(f"{where} is the class {layer.__name__}; build it: {layer.__name__}(...)")
+        if inspect.iscoroutinefunction(layer):
+            raise ConfigurationError(
+                f"{where} is the async function {layer.__name__}; put @middleware above it to make it a layer"
+            )
+        if not callable(layer):
+            raise ConfigurationError(f"{where} must be a layer (Handler -> Handler), got {layer!r}")
+    if isinstance(transport, type):
+        raise ConfigurationError(f"build_stack.transport is the class {transport.__name__}; build it first")
+    if not callable(transport):
+        raise ConfigurationError(
+            f"build_stack.transport must be a handler (async Request -> Response), got {transport!r}"
+        )

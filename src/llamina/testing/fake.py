@@ -1,0 +1,156 @@
+"""`FakeTransport`: a provider that plays a script, for tests without network.
+
+    fake = FakeTransport(["hello", ServerError("down"), ["Hel", 1.0, "lo"]])   # a script, played once
+    fake = FakeTransport("hello")                                              # one item: for ever
+    stack = build_stack([Retry()], fake)
+    fake.requests, fake.calls, fake.in_flight, fake.max_in_flight
+
+An item is a text, a Response (`answer(...)`, `tool_call(...)`), an exception, a function of the request that gives an
+item, or a timeline: a list of pieces of text, events, pauses in seconds, `asyncio.Event`s to wait for, exceptions, and
+at its end a Response.
+
+The one surprise: it plays, it does not judge. A call beyond the end of the script fails with `ScriptExhaustedError`,
+which no layer handles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from llamina.errors import ConfigurationError, LLMError
+from llamina.events import Event, TextDelta, events_of, fold
+from llamina.messages import Usage
+from llamina.policy.estimate import estimate_tokens
+from llamina.protocol import Request, Response
+from llamina.sink import Writer
+
+from .script import ScriptExhaustedError, check_item
+
+__all__ = ["FakeTransport"]
+
+
+class FakeTransport:
+    """A terminal that plays *script* and remembers what it was asked.
+
+    Args:
+        script: a list of items, played once; or one item that is no list, played for ever.
+        repeat: play the list again and again.
+        provider: the name that the ledger shows.
+
+    Attributes:
+        requests: every Request that arrived, in order.
+        in_flight, max_in_flight: calls at this moment, and at most so far.
+        billed: the tokens of every answer that was completed, and of every failure that says it was billed.
+
+    Raises:
+        ConfigurationError: an item is a bare number (brackets were forgotten).
+    """
+
+    def __init__(self, script: Any = "hello", *, repeat: bool = False, provider: str = "fake") -> None:
+        self.provider = provider
+        if isinstance(script, list | tuple):
+            for place, item in enumerate(script):
+                check_item(item, where=f"FakeTransport.script[{place}]")
+            self._script: Sequence[Any] = list(script)
+            self._repeat = repeat
+        else:
+            check_item(script, where="FakeTransport.script")
+            self._script = [script]
+            self._repeat = True
+        self.requests: list[Request] = []
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self.billed = Usage()
+        self.closed = 0
+
+    @property
+    def calls(self) -> int:
+        """Number of requests that arrived."""
+        return len(self.requests)
+
+    async def __call__(self, request: Request) -> Response:
+        """Play the next item of the script."""
+        item = self._next(request)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        try:
+            while inspect.isroutine(item) or inspect.isawaitable(item):
+                item = await item if inspect.isawaitable(item) else item(request)
+            response = await self._play(item, request)
+        except LLMError as error:
+            if error.usage is not None:
+                self.billed += error.usage
+            raise
+        finally:
+            self.in_flight -= 1
+        if response.usage is not None:
+            self.billed += response.usage
+        return response
+
+    def _next(self, request: Request) -> Any:
+        number = len(self.requests)
+        self.requests.append(request)
+        if not self._script or (number >= len(self._script) and not self._repeat):
+            raise ScriptExhaustedError(
+                f"FakeTransport was called {number + 1} times, its script has {len(self._script)} items; "
+                "add items, or pass repeat=True"
+            )
+        return self._script[number % len(self._script)]
+
+    async def _play(self, item: Any, request: Request) -> Response:
+        timeline = item if isinstance(item, list | tuple) else [item]
+        out = request.begin()
+        events: list[Event] = []
+        for piece in timeline:
+            if isinstance(piece, bool):
+                raise ConfigurationError(
+                    f"{piece!r} is no piece of a timeline; use text, a pause, an event or an error"
+                )
+            if isinstance(piece, int | float):
+                await asyncio.sleep(piece)
+            elif isinstance(piece, asyncio.Event):
+                await piece.wait()
+            elif isinstance(piece, BaseException) or (isinstance(piece, type) and issubclass(piece, BaseException)):
+                if events and isinstance(piece, LLMError) and piece.partial is None:
+                    piece.partial = Response(fold(events), model=request.model)
+                raise piece
+            elif isinstance(piece, Response):
+                return await self._finish(piece, events, out, request)
+            else:
+                await self._send(TextDelta(piece) if isinstance(piece, str) else piece, events, out)
+        return await self._finish(Response(fold(events), None, "stop"), events, out, request)
+
+    async def _finish(self, response: Response, events: list[Event], out: Writer, request: Request) -> Response:
+        if not events:
+            for event in events_of(response.message):
+                await self._send(event, events, out)
+        changes: dict[str, Any] = {}
+        if response.usage is None:
+            changes["usage"] = Usage(
+                sum([estimate_tokens(message.text) + 3 for message in request.messages]),
+                estimate_tokens(response.text),
+            )
+        if not response.model:
+            changes["model"] = request.model
+        return msgspec.structs.replace(response, **changes)
+
+    @staticmethod
+    async def _send(event: Event, events: list[Event], out: Writer) -> None:
+        events.append(event)
+        await out.send(event)
+
+    async def aclose(self) -> None:
+        """Counts how often it was closed."""
+        self.closed += 1
+
+    def __repr__(self) -> str:
+        items = f"{len(self._script)} items" if not self._repeat else "for ever"
+        return f"FakeTransport({items}, {self.calls} calls)"
+
+
+Item = str | Response | BaseException | Callable[[Request], Any] | list[Any]

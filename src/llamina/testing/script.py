@@ -1,0 +1,56 @@
+"""Words for the scripts that fakes play: what a provider answers, and how it goes wrong.
+
+FakeTransport(["first", RateLimitError("slow down", retry_after=2), ["in ", 0.5, "pieces"]])
+FakeTransport(answer("x", usage=Usage(10, 20)))
+FakeTransport(tool_call("weather", {"city": "Paris"}))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from llamina.errors import ConfigurationError
+from llamina.messages import Message, Text, ToolCall, Usage
+from llamina.protocol import Response
+
+__all__ = ["ScriptExhaustedError", "answer", "tool_call"]
+
+
+class ScriptExhaustedError(AssertionError):
+    """A fake was called more often than its script has items. No layer may handle it: the test is wrong."""
+
+
+def answer(
+    text: str,
+    *,
+    usage: Usage | None = None,
+    finish_reason: str = "stop",
+    model: str = "",
+    **fields: Any,
+) -> Response:
+    """A complete answer of *text*; without *usage* the fake counts tokens itself."""
+    parts = (Text(text),) if text else ()
+    return Response(Message("assistant", parts), usage, finish_reason, model=model, **fields)
+
+
+def tool_call(
+    name: str,
+    arguments: Mapping[str, Any] | str | None = None,
+    *,
+    id: str = "call_1",  # noqa: A002 - the wire's word
+    usage: Usage | None = None,
+) -> Response:
+    """An answer that asks for a tool; *arguments* is a mapping, or the text that the model wrote."""
+    text = arguments if isinstance(arguments, str) else msgspec.json.encode(dict(arguments or {})).decode()
+    return Response(Message("assistant", (ToolCall(id, name, text),)), usage, "tool_calls")
+
+
+def check_item(item: Any, *, where: str) -> None:
+    """Refuse what is no item of a script; a bare number is a pause with its brackets forgotten."""
+    if isinstance(item, bool | int | float) or item is None:
+        raise ConfigurationError(
+            f"{where} is the bare value {item!r}; a pause belongs into a timeline, a list: [{item!r}, 'text']"
+        )
