@@ -18,12 +18,12 @@ from msgspec.structs import replace
 from .call import Attempt
 from .errors import LLMError
 from .events import Event
-from .messages import Text, ToolCall, ToolResult, Usage
-from .policy.estimate import estimate_tokens
+from .messages import Reasoning, Text, ToolCall, ToolResult, Usage
+from .policy.estimate import estimate_input, estimate_tokens
 from .protocol import Handler, Request, Response
 from .sink import Sink, Writer
 
-__all__ = ["CutByLimit", "record"]
+__all__ = ["CutByLimit", "estimate_prompt", "record"]
 
 
 class CutByLimit(str):
@@ -58,7 +58,7 @@ def record(terminal: Handler) -> Handler:
         attempt.answered_model = response.model
         attempt.request_id = response.request_id
         if (usage := response.usage) is None:
-            attempt.usage = Usage(_input_tokens(request), _output_tokens(response.message.parts))
+            attempt.usage = Usage(estimate_prompt(request), estimate_tokens(_words(response.message.parts)))
             attempt.usage_source = "estimated"
         else:
             attempt.usage = usage
@@ -141,20 +141,22 @@ def _failed(attempt: Attempt, request: Request, error: BaseException, watch: _Wa
     streamed = [event.text + event.reasoning + event.arguments for event in (writer and writer.events) or ()]
     output = estimate_tokens("".join(streamed)) if streamed else 0
     if known is None:
-        attempt.usage = Usage(_input_tokens(request), output)
+        attempt.usage = Usage(estimate_prompt(request), output)
     else:
         attempt.usage = replace(known, output_tokens=max(known.output_tokens, output))
     attempt.usage_source = "estimated"
 
 
-def _input_tokens(request: Request) -> int:
-    return sum([3 + _output_tokens(message.parts) for message in request.messages])
+def estimate_prompt(request: Request) -> int:
+    """Input tokens of *request*, by the rule of `llamina.policy.estimate`."""
+    return estimate_input([_words(message.parts) for message in request.messages])
 
 
-def _output_tokens(parts: tuple[object, ...]) -> int:
-    text = [
-        part.arguments_text if isinstance(part, ToolCall) else part.text
-        for part in parts
-        if isinstance(part, Text | ToolCall | ToolResult)
-    ]
-    return estimate_tokens("".join(text))
+def _words(parts: tuple[object, ...]) -> str:
+    return "".join(
+        [
+            part.arguments_text if isinstance(part, ToolCall) else part.text
+            for part in parts
+            if isinstance(part, Text | ToolCall | ToolResult | Reasoning)
+        ]
+    )

@@ -63,6 +63,11 @@ class Sink:
         """Moment, on the loop's clock, at which the first content was delivered."""
         return None
 
+    @property
+    def delivered(self) -> list[Event]:
+        """The content that the consumer has got so far."""
+        return []
+
     def held(self) -> float:
         """Seconds so far in which the consumer held the producer back."""
         return 0.0
@@ -89,6 +94,10 @@ class _Through(Sink):
     @property
     def first_event_at(self) -> float | None:
         return self._inner.first_event_at
+
+    @property
+    def delivered(self) -> list[Event]:
+        return self._inner.delivered
 
     def held(self) -> float:
         return self._inner.held()
@@ -119,6 +128,10 @@ class CommitSink(Sink):
     @property
     def first_event_at(self) -> float | None:
         return self._first
+
+    @property
+    def delivered(self) -> list[Event]:
+        return [] if self._owner is None or self._hold else self._owner.events
 
     async def _deliver(self, event: Event) -> None:
         raise NotImplementedError

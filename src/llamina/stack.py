@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from .edge import belongs_to_call, open_call
 from .errors import ConfigurationError
@@ -118,7 +118,7 @@ class Stack:
         if errors:
             raise ExceptionGroup("several parts of the stack could not be closed", errors)
 
-    async def __aenter__(self) -> Stack:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from types import TracebackType
+from typing import Self
 
 from msgspec.structs import replace
 
@@ -133,7 +134,7 @@ class Stream:
             pass
         return self.response
 
-    async def __aenter__(self) -> Stream:
+    async def __aenter__(self) -> Self:
         if self._task is not None:
             raise RuntimeError("a stream is entered once; ask the stack for another")
         loop = asyncio.get_running_loop()
@@ -153,7 +154,7 @@ class Stream:
         except LLMError as error:
             error.call = self._call
             self._error = error
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised at the consumer's side
             self._error = error
         finally:
             if not self._joins_call:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -22,7 +23,7 @@ class Outcome(NamedTuple):
     """How one job ended: with a value, or with an error to raise in its caller."""
 
     value: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Lane(Generic[Job]):
@@ -51,7 +52,7 @@ class Lane(Generic[Job]):
                 # Submitted under the lock: the thread must not find a batch that has no job in it yet.
                 drain = loop.run_in_executor(self._executor, self._drain, loop)
                 batch = self._waiting[loop] = []
-                drain.add_done_callback(lambda drained, batch=batch: _deliver(batch, drained))
+                drain.add_done_callback(partial(_deliver, batch))
             batch.append((job, future))
         return await future
 
@@ -60,9 +61,12 @@ class Lane(Generic[Job]):
             batch = self._waiting.pop(loop)  # whoever comes now opens the next batch
         return self._execute([job for job, _ in batch])
 
-    def close(self) -> None:
-        """Take no more jobs and end the thread once it has done what waits."""
-        self._executor.shutdown(wait=True)
+    async def aclose(self, last: Callable[[], None]) -> None:
+        """Take no more jobs, do what waits, then *last*, and end the thread."""
+        done = asyncio.get_running_loop().run_in_executor(self._executor, last)
+        self._executor.shutdown(wait=False)
+        await asyncio.shield(done)
+        self._executor.shutdown(wait=True)  # takes no time: the thread has nothing left to do
 
 
 def _deliver(batch: list[tuple[Any, asyncio.Future[Any]]], drained: asyncio.Future[Sequence[Outcome]]) -> None:
@@ -75,3 +79,4 @@ def _deliver(batch: list[tuple[Any, asyncio.Future[Any]]], drained: asyncio.Futu
             future.set_result(outcome.value)
         else:
             future.set_exception(outcome.error)
+            future.exception()  # seen: a caller that is cancelled in this very moment will not fetch it

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import msgspec
 
-from ..errors import ConfigurationError
+from llamina.errors import ConfigurationError
 
 __all__ = ["Entry", "Store", "StoreError"]
 

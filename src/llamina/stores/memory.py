@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 from collections import OrderedDict
+from collections.abc import Callable
 from math import inf
 from threading import Lock
 
@@ -20,9 +21,9 @@ import cachetools
 import msgspec
 from attrs import define, field
 from attrs.setters import frozen
-from attrs.validators import optional
 
-from ..policy._validate import at_least, positive
+from llamina.policy._validate import at_least, optional, positive
+
 from .base import Entry, refuse_lifetime
 
 __all__ = ["MemoryCache"]
@@ -44,7 +45,12 @@ class _Record(msgspec.Struct, gc=False):
     expires_at: float
 
 
-class _Records(cachetools.Cache):  # type: ignore[misc]
+_look: Callable[[cachetools.Cache[str, _Record], str], _Record] = cachetools.Cache.__getitem__
+_put = cachetools.Cache.__setitem__
+_remove = cachetools.Cache.__delitem__
+
+
+class _Records(cachetools.Cache[str, _Record]):
     """cachetools' bounded mapping with an order of use, adding up the bytes it holds.
 
     Its own LRUCache keeps the order private: there a look at a record counts as a use, and an eviction costs twice
@@ -58,24 +64,25 @@ class _Records(cachetools.Cache):  # type: ignore[misc]
         self.evictions = 0
 
     def __setitem__(self, key: str, record: _Record) -> None:
-        if key in self:
-            del self[key]
-        super().__setitem__(key, record)  # which calls popitem when all places are taken
+        if key in self.order:
+            self.nbytes -= len(_look(self, key).value)
+            self.order.move_to_end(key)
+        _put(self, key, record)  # which calls popitem when a new key finds all places taken
         self.order[key] = None
         self.nbytes += len(record.value)
 
     def __delitem__(self, key: str) -> None:
-        self.nbytes -= len(self[key].value)
-        super().__delitem__(key)
+        self.nbytes -= len(_look(self, key).value)
+        _remove(self, key)
         del self.order[key]
 
     def popitem(self) -> tuple[str, _Record]:
         """Remove the record that was not used for the longest time."""
         key, _ = self.order.popitem(last=False)
-        record: _Record = self[key]
+        record = _look(self, key)
+        _remove(self, key)
         self.nbytes -= len(record.value)
         self.evictions += 1
-        super().__delitem__(key)
         return key, record
 
 
@@ -93,9 +100,9 @@ class MemoryCache:
         ConfigurationError: a bound or the *ttl* makes no sense.
     """
 
-    maxsize: int = field(default=10_000, validator=at_least(1), on_setattr=frozen)
-    ttl: float | None = field(default=None, validator=optional(positive), on_setattr=frozen)
-    maxbytes: int | None = field(default=None, validator=optional(at_least(1)), on_setattr=frozen)
+    maxsize: int = field(default=10_000, validator=at_least(1, integer=True), on_setattr=frozen)
+    ttl: float | None = field(default=None, validator=optional(positive()), on_setattr=frozen)
+    maxbytes: int | None = field(default=None, validator=optional(at_least(1, integer=True)), on_setattr=frozen)
     _lock: Lock = field(init=False, factory=Lock)  # never held across an await
     _records: _Records = field(init=False)
     _round: list[str] = field(init=False, factory=list)
@@ -114,17 +121,16 @@ class MemoryCache:
         with self._lock:
             if now >= self._due:
                 self._sweep(now)
-            try:
-                record: _Record = records[key]
-            except KeyError:
+            if key not in records.order:
                 return None
+            record = _look(records, key)
             age = now - record.stored_at
             if now >= record.expires_at or age < -_ANOTHER_CLOCK:
                 del records[key]
                 self._expirations += 1
                 return None
             records.order.move_to_end(key)
-        return Entry(record.value, age if age > 0.0 else 0.0, now < record.fresh_until)
+        return Entry(record.value, max(0.0, age), now < record.fresh_until)
 
     async def set(self, key: str, value: bytes, /, *, ttl: float | None = None, stale: float = 0.0) -> None:
         """Keep a copy of *value* under *key*, fresh for *ttl* seconds and for *stale* seconds more."""
@@ -138,19 +144,19 @@ class MemoryCache:
         # A join copies: an encoder's bytes may sit in a block of several times their length.
         record = _Record(b"".join((value, b"")), now, fresh_until, expires_at)
         size = len(value)
-        records = self._records
+        records, maxbytes = self._records, self.maxbytes
         with self._lock:
             if now >= self._due:
                 self._sweep(now)
             if expires_at <= now:
                 self._forget(key)
                 return
-            if self.maxbytes is not None:
+            if maxbytes is not None:
                 self._forget(key)
-                if size > self.maxbytes:
+                if size > maxbytes:
                     self._oversized += 1
                     return
-                while records.nbytes + size > self.maxbytes:
+                while records.nbytes + size > maxbytes:
                     records.popitem()
             records[key] = record
             if expires_at < self._due_after_round:
@@ -189,7 +195,7 @@ class MemoryCache:
         return f"<MemoryCache of {entries} entries, {nbytes} bytes; maxsize={self.maxsize}, maxbytes={self.maxbytes}>"
 
     def _forget(self, key: str) -> None:
-        if key in self._records:
+        if key in self._records.order:
             del self._records[key]
 
     def _sweep(self, now: float) -> None:
@@ -204,8 +210,8 @@ class MemoryCache:
             self._due_after_round = inf
         for _ in range(min(_SWEEP, len(self._round))):
             key = self._round.pop()
-            if key in records:
-                expires_at = records[key].expires_at
+            if key in records.order:
+                expires_at = _look(records, key).expires_at
                 if expires_at <= now:
                     del records[key]
                     self._expirations += 1

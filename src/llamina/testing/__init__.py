@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 from llamina._lazy import lazy_exports
 
 _EXPORTS = {
+    "ConformanceError": ".conformance",
     "FakeTransport": ".fake",
     "ScriptExhaustedError": ".script",
     "SimulationDeadlock": ".clock",
     "answer": ".script",
+    "check_handler": ".conformance",
+    "check_middleware": ".conformance",
     "simulated_time": ".clock",
     "tool_call": ".script",
 }
@@ -21,6 +24,9 @@ _EXPORTS = {
 if TYPE_CHECKING:
     from .clock import SimulationDeadlock as SimulationDeadlock
     from .clock import simulated_time as simulated_time
+    from .conformance import ConformanceError as ConformanceError
+    from .conformance import check_handler as check_handler
+    from .conformance import check_middleware as check_middleware
     from .fake import FakeTransport as FakeTransport
     from .script import ScriptExhaustedError as ScriptExhaustedError
     from .script import answer as answer

@@ -1,0 +1,210 @@
+"""One flight: an upstream call in a task of its own, and the callers who wait for it.
+
+    flight = Flight(key, slots, request)
+    flight.start(call_next, request, context)
+    response = await flight.ride(request)          # each caller, the first one too
+
+A flight belongs to nobody in particular. It ends when the upstream call has ended, or when the last caller has left:
+then the call is cancelled. What it cost is entered in the ledger of one caller, the first who is still there.
+
+The one surprise: a flight whose answer has come stays joinable until the caller who pays for it has taken the answer.
+So whoever keeps answers above has kept this one before the next caller can find neither the flight nor the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from asyncio import CancelledError, get_running_loop
+from contextvars import Context
+from typing import Any
+
+from msgspec.structs import replace
+
+from llamina.call import Call, Ledger
+from llamina.errors import LLMError
+from llamina.protocol import Handler, Request, Response
+
+from ._flight_stream import FlightSink
+from ._sharing import Key
+
+__all__ = ["Flight"]
+
+
+class _Member:
+    """One caller of a flight."""
+
+    __slots__ = ("request", "waiter")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.waiter: asyncio.Future[None] | None = None
+
+
+class Flight:
+    """One upstream call for several callers of one event loop."""
+
+    __slots__ = ("_members", "_payer", "_slots", "call", "error", "key", "landed", "loop", "response", "sink", "task")
+
+    def __init__(self, key: Key, slots: dict[Key, Flight], request: Request) -> None:
+        self.key = key
+        self.loop = get_running_loop()
+        self.call = Call(request.tags, Ledger())
+        self.sink = None if request.sink is None else FlightSink(self.loop)
+        self.landed = False
+        self.response: Response | None = None
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._members: dict[_Member, None] = {}  # in the order in which they came
+        self._payer: _Member | None = None
+        self._slots = slots
+        slots[key] = self
+
+    def start(self, call_next: Handler, request: Request, context: Context) -> None:
+        """Begin the upstream call: for a caller without deadline, with a record of its own."""
+        call = self.call
+        upstream = replace(request, deadline=None, sink=self.sink, ledger=call.ledger, call=call)
+        self.task = self.loop.create_task(self._run(call_next, upstream), name="llamina flight", context=context)
+
+    def admits(self, request: Request, max_buffer: int) -> bool:
+        """Whether *request* may join: not from another loop, nor from within the flight, nor when it is too long."""
+        return (
+            self.loop is get_running_loop()
+            and self.call is not request.call
+            and (self.sink is None or self.sink.size <= max_buffer)
+        )
+
+    async def _run(self, call_next: Handler, request: Request) -> None:
+        try:
+            self.response = await call_next(request)
+        except Exception as error:  # noqa: BLE001 - raised again in the callers
+            self.error = error
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self.land()
+
+    def land(self) -> None:
+        """The upstream call has ended: wake the callers (from inside the task: a done-callback costs a turn more)."""
+        if self.landed:
+            return
+        self.landed = True
+        self.call.finished = True
+        if self.response is None:
+            self._vacate()
+        if self._payer is None and self._members:
+            self._charge(next(iter(self._members)))
+        for member in self._members:
+            waiter = member.waiter
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+        if self.sink is not None:
+            self.sink.land()
+
+    async def ride(self, request: Request) -> Response:
+        """Wait for the answer, and play its events to a caller who streams.
+
+        Raises:
+            The error of the upstream call: the object itself for the caller who pays, a copy for each other one.
+        """
+        member = _Member(request)
+        self._members[member] = None
+        sink = self.sink
+        try:
+            if sink is None:
+                if not self.landed:
+                    waiter = member.waiter = self.loop.create_future()
+                    await waiter
+            elif request.sink is None:
+                if not self.landed:
+                    waiter = member.waiter = self.loop.create_future()
+                    with sink.in_a_hurry():
+                        await waiter
+            else:
+                await sink.play(request.sink.begin())
+        except GeneratorExit:  # the coroutine is thrown away: nothing can be awaited
+            if self._leave(member):
+                self._abandon(member, ())
+            raise
+        except BaseException as error:
+            if self._leave(member):
+                self._abandon(member, error.args if isinstance(error, CancelledError) else ())
+                await self._ended()
+            raise
+        self._leave(member)
+        return self._result(member)
+
+    def _leave(self, member: _Member) -> bool:
+        """Take *member* off; whether a flight that has not landed is left without callers."""
+        del self._members[member]
+        if member is self._payer:
+            self._vacate()
+        return not (self._members or self.landed)
+
+    def _abandon(self, member: _Member, message: tuple[Any, ...]) -> None:
+        # The slot is free before anyone else can run: who comes next begins a flight of his own.
+        self._vacate()
+        self._charge(member)
+        assert self.task is not None
+        self.task.add_done_callback(lambda _task: self.land())  # a task that never began lands nowhere else
+        self.task.cancel(*message)
+
+    async def _ended(self) -> None:
+        """Wait until the cancelled call has cleaned up; another cancellation of the waiting caller strikes it too."""
+        task = self.task
+        assert task is not None
+        interrupted: CancelledError | None = None
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except CancelledError as error:
+                interrupted = error
+                task.cancel(*error.args)
+        if interrupted is not None:
+            raise interrupted
+
+    def _vacate(self) -> None:
+        if self._slots.get(self.key) is self:
+            del self._slots[self.key]
+
+    def _charge(self, member: _Member) -> None:
+        """Enter the attempts in the ledger of *member*, those to come too."""
+        self._payer = member
+        own = self.call
+        ledger = member.request.ledger
+        if ledger is not None:
+            for attempt in own.ledger.attempts:
+                ledger.add(attempt)
+            own.ledger.parent = ledger
+        call = member.request.call
+        if call is not None and (own.hits or own.joins):
+            call.hits += own.hits
+            call.joins += own.joins
+            call.cache = own.cache or call.cache
+
+    def _result(self, member: _Member) -> Response:
+        call = member.request.call
+        if member is not self._payer and call is not None:
+            call.joins += 1
+        error = self.error
+        if error is None:
+            assert self.response is not None
+            return replace(self.response, _call=call)
+        try:
+            raise error if member is self._payer else _copy(error)
+        finally:
+            del error, self, member  # no cycle of error, traceback, frame and flight
+
+
+def _copy(error: BaseException) -> BaseException:
+    """An error of his own for another caller; one that cannot be copied is shared."""
+    if isinstance(error, LLMError):
+        return error.copy()
+    try:
+        twin = copy.copy(error)
+    except Exception:  # noqa: BLE001 - it was not written to be copied
+        return error
+    twin.__cause__ = error.__cause__
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin

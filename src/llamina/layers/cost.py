@@ -1,0 +1,229 @@
+"""What calls cost, per model, user, project and any other tag, and budgets that hold under concurrency.
+
+    meter = CostMeter(prices={"gpt-4o-mini": {"input": "0.15", "output": "0.60"}},    # USD per million tokens
+                      budgets=[Budget("5.00", period="day", scope="user")])
+    build_stack([Retry(), meter, Timeout(30)], transport)
+    meter.totals().cost, meter.by("user")["ada"].cost                                 # exact Decimals
+
+Every physical try is charged: failed, timed-out and aborted ones too, from the ledger. Before a call its worst case is
+held in every budget or in none; afterwards what it cost is settled. So any number of callers at once never spends a hard
+budget beyond its limit by more than calls cost above their estimates. Put the meter inside Retry: each try is then held
+and settled for itself.
+
+The one surprise: only the provider's own count gives money back. A try that was cut after the provider may have worked
+on it keeps what was held for it in the budget, while `totals()` shows its estimate.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from attrs import define, field
+from msgspec.structs import replace
+
+from llamina.call import Attempt, Ledger
+from llamina.errors import BudgetExceededError, ConfigurationError
+from llamina.layer import Layer
+from llamina.policy._validate import at_least
+from llamina.policy.accounts import Accounts, Balance, Budget, Refusal, Reservation
+from llamina.policy.estimate import DEFAULT_OUTPUT_TOKENS, worst_case
+from llamina.policy.prices import Price, PriceBook, price_book
+from llamina.policy.totals import Rows, Totals
+from llamina.protocol import Handler, Request, Response
+from llamina.record import estimate_prompt
+
+__all__ = ["CostMeter"]
+
+_log = logging.getLogger("llamina")
+
+
+def _budgets(value: Any) -> tuple[Budget, ...]:
+    budgets = (value,) if isinstance(value, Budget) else tuple(value)
+    for budget in budgets:
+        if not isinstance(budget, Budget):
+            raise ConfigurationError(
+                f'CostMeter.budgets must hold Budgets, got {budget!r}; write Budget("5.00", period="day", scope="user")'
+            )
+    return budgets
+
+
+def _unpriced(_layer: Any, _field: Any, value: str) -> None:
+    if value not in ("count", "refuse"):
+        raise ConfigurationError(f'CostMeter.unpriced must be "count" or "refuse", got {value!r}')
+
+
+@define(eq=False, slots=False)
+class CostMeter(Layer):
+    """Charge every attempt below, and refuse calls for which a budget has no room.
+
+    Args:
+        prices: USD per million tokens by model; a price book; several of them in order; None for the prices of the
+            genai-prices package (`pip install "llamina[prices]"`).
+        budgets: limits; a call is held in all of them or refused.
+        unpriced: what a hard budget does with a model without a price: "count" it and let it through, or "refuse" it.
+        default_output_tokens: the longest answer that is reckoned with where a request states no limit.
+        on_warning: told each time an account has spent `Budget.warn_at` of its limit; a warning is logged as well.
+        max_rows: rows per tag that `by()` keeps; further values are counted under "other" (budgets stay exact).
+
+    Raises:
+        BudgetExceededError: a hard budget has no room; nothing was sent.
+    """
+
+    prices: PriceBook = field(default=None, converter=price_book, repr=False)
+    budgets: tuple[Budget, ...] = field(default=(), converter=_budgets)
+    unpriced: Literal["count", "refuse"] = field(default="count", kw_only=True, validator=_unpriced)
+    default_output_tokens: int = field(
+        default=DEFAULT_OUTPUT_TOKENS, kw_only=True, validator=at_least(1, integer=True)
+    )
+    on_warning: Callable[[Balance], None] | None = field(default=None, kw_only=True, repr=False)
+    max_rows: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
+
+    _accounts: Accounts = field(init=False, repr=False, default=None)
+    _rows: Rows = field(init=False, repr=False, default=None)
+    _refused: int = field(init=False, repr=False, default=0)
+    _faults: int = field(init=False, repr=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self._accounts = Accounts(self.budgets)
+        self._rows = Rows(self.max_rows)
+
+    def wrap(self, call_next: Handler) -> Handler:
+        """The bare layer round *call_next*."""
+        bounded = bool(self.budgets)
+
+        async def handle(request: Request) -> Response:
+            above = request.ledger
+            node = Ledger(above)
+            first = above is None or not above.attempts
+            reservation = self._reserve(request) if bounded else None
+            try:
+                response = await call_next(replace(request, ledger=node))
+            except BaseException:
+                self._settle(request, node, reservation, first)
+                raise
+            self._settle(request, node, reservation, first)
+            return response
+
+        return handle
+
+    def _reserve(self, request: Request) -> Reservation:
+        """Hold the worst case of one try."""
+        price = self.prices.price(request.model, None)
+        if price is None:
+            if self.unpriced == "refuse" and any(budget.hard for budget in self.budgets):
+                self._refused += 1
+                raise BudgetExceededError(
+                    f"the model {request.model!r} has no price, and the meter refuses what it cannot price; "
+                    'give it one in CostMeter(prices=...), or set unpriced="count"',
+                    model=request.model,
+                )
+            units = 0
+        else:
+            tokens = worst_case(estimate_prompt(request), request.params, self.default_output_tokens)
+            units = price.worst_case(*tokens)
+        held = self._accounts.reserve(units, request.tags, time.time(), model=request.model)
+        if isinstance(held, Refusal):
+            self._refused += 1
+            raise held.error(model=request.model)
+        return held
+
+    def _settle(self, request: Request, node: Ledger, reservation: Reservation | None, first: bool) -> None:  # noqa: FBT001
+        """Price what was tried below; a meter never fails a call that the provider answered."""
+        try:
+            in_flight = [attempt for attempt in node.attempts if not attempt.outcome]
+            for attempt in node.attempts:
+                if attempt.outcome:
+                    self._charge(attempt, request, first)
+                    first = False
+            if in_flight:
+                self._settle_later(request, node, reservation, in_flight)
+            elif reservation is not None:
+                self._close(node, reservation)
+        except Exception:
+            self._faults += 1
+            _log.warning("the cost meter could not account a call", exc_info=True)
+
+    def _settle_later(
+        self, request: Request, node: Ledger, reservation: Reservation | None, in_flight: list[Attempt]
+    ) -> None:
+        """Work that a limit left behind still runs: charge it, and keep what is held for it, until it has ended."""
+        waiting = len(in_flight)
+
+        def ended(attempt: Attempt) -> None:
+            nonlocal waiting
+            waiting -= 1
+            self._charge(attempt, request, first=False)
+            if not waiting and reservation is not None:
+                self._close(node, reservation)
+
+        for attempt in in_flight:
+            attempt.when_settled(ended)
+
+    def _charge(self, attempt: Attempt, request: Request, first: bool) -> None:  # noqa: FBT001
+        units = attempt.cost_units
+        if units is None and attempt.usage is not None:
+            price = self._price(attempt)
+            if price is not None:
+                exact_zero = attempt.outcome != "ok" and attempt.usage_source == "exact" and not attempt.usage.total_tokens
+                units = 0 if exact_zero else price.cost(attempt.usage)
+                attempt.cost_units = units
+                attempt.price = price.source
+        self._rows.add(attempt, units, request.tags, first)
+
+    def _price(self, attempt: Attempt) -> Price | None:
+        """The price of the model that answered, else of the one that was asked."""
+        find = self.prices.price
+        price = find(attempt.answered_model, attempt.provider) if attempt.answered_model else None
+        return price if price is not None else find(attempt.model, attempt.provider)
+
+    def _close(self, node: Ledger, reservation: Reservation) -> None:
+        units = sum([attempt.cost_units or 0 for attempt in node.attempts])
+        estimated = any([attempt.usage_source != "exact" for attempt in node.attempts])
+        for balance in self._accounts.settle(reservation, units, estimated=estimated):
+            self._warn(balance)
+
+    def _warn(self, balance: Balance) -> None:
+        budget = balance.budget
+        _log.warning(
+            "a budget has reached %d %% of %s USD (period %s, %s %r)",
+            100 * balance.spent // balance.limit if balance.limit else 100,
+            budget.limit,
+            budget.period,
+            budget.scope,
+            balance.account,
+        )
+        if self.on_warning is not None:
+            self.on_warning(balance)
+
+    def totals(self) -> Totals:
+        """All calls so far."""
+        return self._rows.totals()
+
+    def by(self, tag: str) -> dict[str, Totals]:
+        """All calls so far by the values of a tag, or by "model" or "provider"."""
+        return self._rows.by(tag)
+
+    def balances(self) -> list[Balance]:
+        """What each account of each budget has spent and holds in its current period."""
+        return self._accounts.balances(time.time())
+
+    def stats(self) -> Mapping[str, Any]:
+        """`cost.total` (USD), `cost.requests`, `cost.attempts`, tokens, `cost.by_model`, `cost.by_user`, refusals."""
+        totals = self.totals()
+        return {
+            "cost.total": totals.cost,
+            "cost.requests": totals.requests,
+            "cost.attempts": totals.attempts,
+            "cost.input_tokens": totals.input_tokens,
+            "cost.output_tokens": totals.output_tokens,
+            "cost.estimated": totals.estimated,
+            "cost.unpriced": totals.unpriced,
+            "cost.by_model": {name: row.cost for name, row in self.by("model").items()},
+            "cost.by_user": {name: row.cost for name, row in self.by("user").items()},
+            "cost.refused": self._refused,
+            "cost.in_flight": self._accounts.in_flight,
+            "cost.faults": self._faults,
+        }

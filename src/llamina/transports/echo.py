@@ -1,0 +1,103 @@
+"""A terminal without a provider: it answers from the prompt, at once, the same every time.
+
+    stack = build_stack([Retry(), Cache()], EchoTransport())
+    response = await stack(Request.chat("echo", "Why is the sky blue?"))
+    response.text                                # 'You said: "Why is the sky blue?" ...'
+
+For first steps, examples and demos: it streams word by word, counts tokens, obeys a limit of tokens, and costs what the
+price table says of the model that was named.
+
+The one surprise: it knows nothing, it repeats what was said last. For scripts of answers and failures there is
+`llamina.testing.FakeTransport`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+from llamina.errors import ConfigurationError
+from llamina.events import TextDelta
+from llamina.messages import Message, Text, Usage
+from llamina.policy.estimate import estimate_input, estimate_tokens, output_limit
+from llamina.protocol import Request, Response
+
+__all__ = ["EchoTransport"]
+
+_WORD = re.compile(r"\S+\s*|\s+")
+
+
+class EchoTransport:
+    """Answers every request with a sentence that repeats the last message.
+
+    Args:
+        delay: seconds before the answer begins.
+        piece_delay: seconds between two words of it.
+        provider: the name that the ledger shows.
+
+    Raises:
+        ConfigurationError: a delay is no number of seconds.
+    """
+
+    def __init__(self, delay: float = 0.0, piece_delay: float = 0.0, *, provider: str = "echo") -> None:
+        self.delay = _seconds("delay", delay)
+        self.piece_delay = _seconds("piece_delay", piece_delay)
+        self.provider = provider
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer *request*, in pieces of a word each if it streams."""
+        out = request.begin()
+        answer = f'You said: "{_last_words(request)}" That is all I can say; I am only an echo.'
+        text, finish_reason = _cut(answer, request.params)
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        for number, word in enumerate(_WORD.findall(text)):
+            if number and self.piece_delay:
+                await asyncio.sleep(self.piece_delay)
+            await out.send(TextDelta(word))
+        usage = Usage(estimate_input([_spoken(message) for message in request.messages]), estimate_tokens(text))
+        return Response(
+            Message("assistant", (Text(text),) if text else ()),
+            usage,
+            finish_reason,
+            request.model,
+            id=f"echo-{hashlib.sha256(answer.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}",
+            raw_finish_reason=finish_reason,
+        )
+
+    def __repr__(self) -> str:
+        return f"EchoTransport(delay={self.delay!r}, piece_delay={self.piece_delay!r})"
+
+
+def _last_words(request: Request) -> str:
+    return next((spoken for message in reversed(request.messages) if (spoken := _spoken(message))), "nothing")
+
+
+def _spoken(message: Message) -> str:
+    """What a message says, the results of tools included."""
+    return message.text or "".join([part.text for part in message.parts if hasattr(part, "text")])
+
+
+def _cut(text: str, params: Mapping[str, Any]) -> tuple[str, str]:
+    """As much of *text* as the request allows, in whole words, and why it ends there."""
+    limit = output_limit({name: value for name, value in params.items() if name not in ("n", "best_of")})
+    if limit is None or estimate_tokens(text) <= limit:
+        return text, "stop"
+    kept = ""
+    for word in _WORD.findall(text):
+        if estimate_tokens(kept + word) > limit:
+            break
+        kept += word
+    return kept, "length"
+
+
+def _seconds(field: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+        raise ConfigurationError(
+            f"EchoTransport.{field} must be a finite number of seconds, 0 or more, got {value!r}; leave it out for none"
+        )
+    return float(value)

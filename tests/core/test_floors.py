@@ -1,0 +1,109 @@
+"""The architecture, as tests: floors, no bare clocks, a light import, an exact public surface."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llamina
+
+SRC = Path(llamina.__file__).parent
+FLOORS = {
+    "errors": 0,
+    "messages": 0,
+    "events": 0,
+    "secret": 0,
+    "_lazy": 0,
+    "call": 1,
+    "identity": 1,
+    "policy": 1,
+    "protocol": 2,
+    "sink": 2,
+    "record": 2,
+    "edge": 2,
+    "stream": 2,
+    "layer": 2,
+    "stack": 2,
+    "order": 2,
+    "layers": 3,
+    "routing": 3,
+    "stores": 3,
+    "wire": 3,
+    "transports": 3,
+    "client": 4,
+    "blocking": 4,
+    "doors": 4,
+    "config": 4,
+    "cli": 4,
+    "__main__": 4,
+}
+MODULES = [path for path in sorted(SRC.rglob("*.py")) if path.relative_to(SRC).parts[0] not in ("testing", "__init__.py")]
+
+
+def imports(path: Path) -> list[str]:
+    """The llamina modules that a file imports when it is loaded or run, as dotted names below the package."""
+    found: list[str] = []
+    package = ["llamina", *path.relative_to(SRC).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            found += [name] if node.module else [f"{name}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name.removeprefix("llamina.") for name in found if name.startswith("llamina.")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_a_module_imports_its_own_floor_and_those_below(path: Path) -> None:
+    """Nothing imports upwards; a layer imports no other layer, the wire no transport."""
+    home = path.relative_to(SRC).parts[0].removesuffix(".py")
+
+    targets = [name.partition(".") for name in imports(path)]
+
+    upwards = [first for first, _, _ in targets if FLOORS[first] > FLOORS[home]]
+    assert not upwards
+    if FLOORS[home] == 3:
+        assert not [first for first, _, _ in targets if FLOORS[first] == 3 and first not in (home, *ALLOWED.get(home, ()))]
+    if home == "layers":
+        siblings = [rest for first, _, rest in targets if first == "layers" and not rest.startswith("_")]
+        assert not siblings
+
+
+ALLOWED = {"layers": ("stores",), "transports": ("wire",)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_no_module_reads_a_bare_clock_or_the_global_random(path: Path) -> None:
+    """Durations come from the loop's clock and chance from an injected generator, so that tests can steer both."""
+    if path.parent.name in ("cli",):
+        pytest.skip("a program may look at the clock")
+    calls = [
+        f"{node.func.value.id}.{node.func.attr}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+    ]
+
+    assert not [call for call in calls if call == "time.sleep" or (call.startswith("random.") and call != "random.Random")]
+
+
+def test_importing_llamina_loads_no_sdk_and_no_http_client() -> None:
+    """`import llamina` stays light: what is heavy is loaded when it is first used."""
+    heavy = ["httpx", "httpx2", "aiohttp", "openai", "anthropic", "pydantic", "redis", "cattrs", "rich", "typer", "freezegun"]
+    code = f"import sys, llamina; print([name for name in {heavy!r} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_everything_that_is_exported_can_be_imported() -> None:
+    """`__all__` is exact: each name exists, and each late name is in it."""
+    missing = [name for name in llamina.__all__ if not hasattr(llamina, name)]
+
+    assert not missing
+    assert set(llamina._LATE) <= set(llamina.__all__)
