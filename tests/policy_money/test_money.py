@@ -58,7 +58,7 @@ def test_a_token_at_fifteen_cents_a_million_is_a_whole_number():
 )
 def test_what_is_no_exact_amount_is_refused_with_a_remedy(amount, remedy):
     """The error names the field, the value and what to write."""
-    with pytest.raises(ConfigurationError, match="Budget.limit must") as caught:
+    with pytest.raises(ConfigurationError, match=r"Budget\.limit must") as caught:
         to_units(amount, "Budget.limit")
 
     assert remedy in str(caught.value)

@@ -80,7 +80,9 @@ def test_a_tier_keeps_what_it_does_not_change():
     assert costs == [100 * 1_000_000, 101 * 1_500_000, 1001 * 2_000_000]
 
 
-@pytest.mark.parametrize("batch", ["0.5", {"input": "0.5", "output": "5", "above": {100: {"input": "1", "output": "5"}}}])
+@pytest.mark.parametrize(
+    "batch", ["0.5", {"input": "0.5", "output": "5", "above": {100: {"input": "1", "output": "5"}}}]
+)
 def test_a_batch_has_its_own_price(batch):
     """A factor reduces every rate and tier; a mapping names them."""
     price = Price.of({"input": "1", "output": "10", "above": {100: {"input": "2"}}, "batch": batch})
@@ -137,7 +139,9 @@ def test_no_usage_makes_a_cost_negative_or_fractional(values):
 @given(usages())
 def test_the_worst_case_is_never_below_the_cost(usage):
     """What is held for a call covers it when the counts are as expected."""
-    price = Price.of({"input": "1", "output": "2", "cache_write": "1.25", "reasoning": "3", "above": {500: {"input": "2"}}})
+    price = Price.of(
+        {"input": "1", "output": "2", "cache_write": "1.25", "reasoning": "3", "above": {500: {"input": "2"}}}
+    )
 
     assert price.worst_case(usage.input_tokens, usage.output_tokens) >= price.cost(usage)
 
@@ -156,7 +160,10 @@ def test_the_worst_case_is_never_below_the_cost(usage):
         ({"input": "1", "output": "1", "request": "-1"}, "prices['m'].request must be at least 0"),
         ({"input": "1", "output": "1", "batch": "-1"}, "prices['m'].batch must be a factor"),
         ({"input": "1", "output": "1", "batch": 0.5}, "prices['m'].batch must be exact"),
-        ({"input": "1", "output": "1", "batch": {"input": "1", "output": "1", "batch": "1"}}, "write the prices of a batch once"),
+        (
+            {"input": "1", "output": "1", "batch": {"input": "1", "output": "1", "batch": "1"}},
+            "write the prices of a batch once",
+        ),
         ({"input": "1", "output": "1", "above": {"many": {}}}, "prices['m'].above must map a number"),
         ({"input": "1", "output": "1", "above": {5: {"in": "1"}}}, "prices['m'].above[5] has no field 'in'"),
         ({"input": "1", "output": "1", "above": [5]}, "prices['m'].above must be a mapping"),
@@ -192,7 +199,7 @@ ONE = {"input": "1", "output": "1"}
 )
 def test_the_most_exact_key_wins(model, provider, key):
     """Provider and model, then model, then the longest pattern; nothing is guessed."""
-    keys = ["gpt-4o", "azure/gpt-4o", "openai/gpt-4o", "gpt-4o-mini-*", "gpt-4o-*", "local/*"]
+    keys = ["gpt-4o", "azure/gpt-4o", "openai/gpt-4o", "gpt-4o-*", "gpt-4o-mini-*", "local/*"]
     book = MappingPrices(dict.fromkeys(keys, ONE))
 
     price = book.price(model, provider)

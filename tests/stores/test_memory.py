@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import sys
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -99,10 +100,12 @@ async def test_replacing_a_value_needs_no_room_for_both() -> None:
     assert store.stats()["bytes"] == 90
 
 
-@given(OPERATIONS, st.integers(1, 5), st.integers(1, 150))
-def test_it_holds_what_a_model_of_it_holds(operations: list[tuple[str, str, int]], maxsize: int, maxbytes: int) -> None:
+@given(OPERATIONS, st.integers(1, 5), st.none() | st.integers(1, 150))
+def test_it_holds_what_a_model_of_it_holds(
+    operations: list[tuple[str, str, int]], maxsize: int, maxbytes: int | None
+) -> None:
     """Whatever is done to it, it holds what least-recently-used order and both bounds leave, and counts it right."""
-    store, model = MemoryCache(maxsize, maxbytes=maxbytes), OrderedDict[str, bytes]()
+    store, model, room = MemoryCache(maxsize, maxbytes=maxbytes), OrderedDict[str, bytes](), maxbytes or 10_000
 
     async def play() -> None:
         for verb, key, size in operations:
@@ -117,9 +120,9 @@ def test_it_holds_what_a_model_of_it_holds(operations: list[tuple[str, str, int]
                 await store.delete(key)
                 continue
             await store.set(key, bytes(size))
-            if size <= maxbytes:
+            if size <= room:
                 model[key] = bytes(size)
-            while len(model) > maxsize or sum(map(len, model.values())) > maxbytes:
+            while len(model) > maxsize or sum(map(len, model.values())) > room:
                 model.popitem(last=False)
 
     run_at(0.0, play())
@@ -181,6 +184,23 @@ async def test_entries_that_came_during_a_sweep_are_freed_too() -> None:
         await store.get("x")
 
     assert store.stats()["entries"] == 50
+    await asyncio.sleep(100.0)
+    for _ in range(50):
+        await store.get("x")
+    assert store.stats()["entries"] == 0
+
+
+def test_an_entry_is_gone_at_the_very_end_of_its_time() -> None:
+    """Entries that end together are all gone when the clock shows their end, also those not yet freed."""
+    store = MemoryCache(ttl=10.0)
+
+    async def fill() -> None:
+        for number in range(50):
+            await store.set(str(number), b"value")
+
+    run_at(100.0, fill())
+
+    assert run_at(110.0, held(store, "0123456789")) == ""
 
 
 @simulated_time
@@ -269,8 +289,13 @@ def test_threads_do_not_corrupt_it() -> None:
             else:
                 await store.clear(key)
 
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda seed: asyncio.run(hammer(seed)), range(8)))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda seed: asyncio.run(hammer(seed)), range(8)))
+    finally:
+        sys.setswitchinterval(interval)
 
     assert store.stats()["entries"] <= 50
     assert store.stats()["bytes"] <= 5_000

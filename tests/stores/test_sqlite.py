@@ -79,6 +79,17 @@ def test_two_objects_share_a_file_at_once(path: Path) -> None:
     play(scene, SQLiteCache(path), SQLiteCache(path))
 
 
+def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """Whoever comes while another one is just making the file waits and finds it made."""
+
+    async def scene(*stores: SQLiteCache) -> None:
+        await asyncio.gather(*(store.set(f"key{number}", b"value") for number, store in enumerate(stores)))
+        assert [await value_of(stores[0], f"key{number}") for number in range(len(stores))] == [b"value"] * len(stores)
+
+    for number in range(5):
+        play(scene, *[SQLiteCache(tmp_path / f"{number}.db") for _ in range(12)])
+
+
 def test_namespaces_are_apart(path: Path) -> None:
     """Equal keys in two namespaces are two entries, and no pair of namespace and key is taken for another."""
     pairs = [("", "abc"), ("a", "bc"), ("ab", "c"), ("abc", ""), ("a\0", "bc"), ("a:b", "c"), ("a", "b:c")]
@@ -238,6 +249,7 @@ def test_a_damaged_row_is_a_miss_and_is_removed(path: Path, damage: str) -> None
 def test_a_damaged_file_is_set_aside(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A file that is no database is renamed, not deleted, with a warning, and the cache goes on with a new one."""
     path.write_bytes(content)
+    path.with_name("answers.db-shm").write_bytes(b"an index of something")
 
     async def scene(store: SQLiteCache) -> bytes | None:
         assert await value_of(store, "key") is None
@@ -248,6 +260,7 @@ def test_a_damaged_file_is_set_aside(path: Path, content: bytes, caplog: pytest.
         assert play(scene, SQLiteCache(path)) == b"value"
 
     assert path.with_name("answers.db.damaged-1").read_bytes() == content
+    assert path.with_name("answers.db.damaged-1-shm").exists()
     assert "set aside as answers.db.damaged-1" in caplog.text
 
 
@@ -441,8 +454,17 @@ def test_the_file_is_its_owners(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("path", ""), ("path", ":memory:"), ("namespace", b"bytes"), ("maxsize", 0), ("maxbytes", 0), ("maxbytes", None)]
-    + [("ttl", float("nan")), ("synchronous", "sometimes"), ("busy_timeout", -1.0)],
+    [
+        ("path", ""),
+        ("path", ":memory:"),
+        ("namespace", b"bytes"),
+        ("maxsize", 0),
+        ("maxbytes", 0),
+        ("maxbytes", None),
+        ("ttl", float("nan")),
+        ("synchronous", "sometimes"),
+        ("busy_timeout", -1.0),
+    ],
 )
 def test_a_setting_without_sense_is_refused(field: str, value: Any) -> None:
     """A wrong setting is found when the store is built, before any file is touched, and the message names it."""

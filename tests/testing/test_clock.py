@@ -1,9 +1,12 @@
 """Simulated time: the loop's clock and the wall clock jump together, and what is left behind is told."""
 
 import asyncio
+import math
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -101,6 +104,22 @@ async def test_a_timer_never_fires_early():
             await asyncio.sleep(deadline - loop.time())
 
     assert waits == len(deadlines)
+
+
+@simulated_time
+async def test_timers_closer_than_a_microsecond_fire_when_they_are_due():
+    """The smallest difference that a float can hold is kept: the later timer does not fire with the earlier one."""
+    loop = asyncio.get_running_loop()
+    first = loop.time() + 1
+    second = math.nextafter(first, math.inf)
+    fired: dict[float, float] = {}
+
+    for when in (second, first):
+        loop.call_at(when, lambda when=when: fired.update({when: loop.time()}))
+    await asyncio.sleep(2)
+
+    assert fired[first] == first
+    assert fired[second] >= second
 
 
 @simulated_time
@@ -221,6 +240,36 @@ def test_a_leaked_task_is_named():
     with pytest.raises(SimulationLeak, match=r"(?s)still running: 1.*heart.*beat.*test_clock\.py:\d+"):
         forgetful()
     assert tasks[0].cancelled()
+
+
+def test_a_leak_is_told_once():
+    """What one run left behind is cleared away, and the next run of the clock starts clean."""
+    ended: list[str] = []
+
+    async def forgetful() -> None:
+        asyncio.create_task(asyncio.sleep(10)).add_done_callback(lambda task: ended.append("leak"))
+
+    with simulated_time() as clock:
+        with pytest.raises(SimulationLeak):
+            clock.run(forgetful())
+        clock.run(asyncio.sleep(1))
+
+        assert ended == ["leak"]
+        assert clock.time() == 1
+
+
+def test_a_clock_runs_on_after_a_deadlock():
+    """A run that failed is cleared away with its tasks, and the next run of the clock starts clean."""
+
+    async def stuck() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.Event().wait())
+
+    with simulated_time() as clock:
+        with pytest.raises(SimulationDeadlock):
+            clock.run(stuck())
+
+        assert clock.run(asyncio.sleep(1, "next")) == "next"
 
 
 def test_leaks_can_be_allowed():
@@ -426,6 +475,25 @@ async def test_a_loopback_server_in_the_same_loop_answers_before_any_timer():
 
     assert answers == [b"ONE\n", b"TWO\n"]
     assert loop.time() - started == 4
+
+
+@simulated_time(io_wait=5)
+async def test_a_server_in_another_thread_answers_within_the_wait_for_sockets():
+    """With an `io_wait` of its own, a peer outside of the loop answers before the clock jumps to a timeout."""
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=lambda: theirs.sendall(theirs.recv(10).upper()))
+    thread.start()
+    reader, writer = await asyncio.open_connection(sock=ours)
+
+    async with asyncio.timeout(0.5):
+        writer.write(b"hello")
+        answer = await reader.readexactly(5)
+
+    assert answer == b"HELLO"
+    writer.close()
+    await writer.wait_closed()
+    thread.join()
+    theirs.close()
 
 
 # -- forms of use

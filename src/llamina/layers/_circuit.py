@@ -42,10 +42,25 @@ class Permit:
 class Tally:
     """What a breaker counts, over all of its circuits."""
 
-    __slots__ = ("failed", "half_opened", "neutral", "opened", "rejected", "spared", "successful", "total")
+    __slots__ = (
+        "failed",
+        "half_opened",
+        "neutral",
+        "opened",
+        "rejected",
+        "spared",
+        "successful",
+        "total",
+        "unguarded",
+    )
 
     def __init__(self) -> None:
-        self.total = self.successful = self.failed = self.neutral = self.rejected = self.spared = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin at 0."""
+        self.total = self.successful = self.failed = self.neutral = 0
+        self.rejected = self.spared = self.unguarded = 0
         self.opened = self.half_opened = 0
 
 
@@ -99,6 +114,7 @@ class Circuit:
     """
 
     __slots__ = (
+        "_failing",
         "_half_open_max",
         "_last_failure",
         "_lease",
@@ -143,7 +159,8 @@ class Circuit:
         self._state = ""
         self._machine = make_machine(self.follow)
         self.follow(self._machine.state)
-        self.attentive = self.attentive or self._machine.failures > 0  # a storage may know of some
+        if self._machine.failures:  # its storage knew of some
+            self.attentive = self._failing = True
 
     @property
     def state(self) -> str:
@@ -179,7 +196,7 @@ class Circuit:
     def refusal(self, request: Request) -> CircuitOpenError:
         """The error for a call that was not admitted: why, for how many seconds, and the last failure as its cause."""
         retry_after = self._retry_after()
-        when = "until it is closed by hand" if retry_after is None else f"the next probe may pass in {retry_after:.3g} s"
+        when = "until it is closed" if retry_after is None else f"the next probe may pass in {retry_after:.3g} s"
         error = CircuitOpenError(
             f"the circuit {self.name!r} is {self.state}: {self._reason}; {when}",
             circuit=self.name,
@@ -222,7 +239,8 @@ class Circuit:
     def succeeded(self, permit: Permit, *, slow: bool = False) -> None:
         """The service answered. Need not be told unless `attentive`."""
         if permit is self.standing:
-            if self._machine.failures:
+            if self._failing:
+                self._failing = False
                 self._machine.success()
             if self._window is not None:
                 self._count(self._window, slow=slow)
@@ -239,7 +257,7 @@ class Circuit:
         if permit is self.standing:
             self._last_failure = _bare(error)
             self._reason = f"{self._machine.failures + 1} failures in a row"
-            self.attentive = True
+            self.attentive = self._failing = True
             self._machine.failure(error)
             if self._window is not None and permit is self.standing:
                 self._count(self._window, failed=True, slow=slow)
@@ -284,6 +302,7 @@ class Circuit:
         if state == OPEN and before == OPEN:
             return
         self._probes.clear()
+        self._failing = False
         self.attentive = state != CLOSED or self._window is not None
         self.standing: Permit | None = Permit() if state == CLOSED else None
         if state == CLOSED:
@@ -317,6 +336,6 @@ def _bare(error: Exception) -> Exception:
             return twin
         if kind.__module__ == "builtins":
             return kind(*error.args)
-    except Exception:  # noqa: BLE001 - a class whose objects cannot be made anew
-        pass
+    except Exception as failed:  # noqa: BLE001 - a class whose objects cannot be made anew
+        return LLMError(f"{kind.__name__} ({type(failed).__name__} when it was copied)")
     return LLMError(f"{kind.__name__}: {error}")  # a stranger's error may hold a request, and with it a key

@@ -45,7 +45,7 @@ class Machine:
         storage: a pybreaker storage; it is read once, now, and then fed.
 
     Raises:
-        ConfigurationError: *storage* would make calls wait for a network.
+        ConfigurationError: *storage* is none of pybreaker's, or would make calls wait for a network.
     """
 
     def __init__(
@@ -156,17 +156,17 @@ class _Guarded(pybreaker.CircuitBreakerListener):
         self._tell("success", cb)
 
     def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        if old_state.name == new_state.name:
+            return
         if hasattr(self._listener, "state_change"):
             self._tell("state_change", cb, old_state, new_state)
         else:
             self._tell("__call__", cb.name, old_state.name, new_state.name)
 
     def _tell(self, what: str, *facts: Any) -> None:
-        hear = getattr(self._listener, what, None)
-        if hear is None:
-            return
         try:
-            hear(*facts)
+            if (hear := getattr(self._listener, what, None)) is not None:
+                hear(*facts)
         except Exception:  # noqa: BLE001 - whatever it is, the call has an outcome of its own
             _log.warning("a listener of a circuit breaker failed", exc_info=True)
 
@@ -175,6 +175,10 @@ class _Mirror(pybreaker.CircuitMemoryStorage):
     """Decides in memory, and feeds a storage of the user's with every change."""
 
     def __init__(self, target: Any) -> None:
+        if not isinstance(target, pybreaker.CircuitBreakerStorage):
+            raise ConfigurationError(
+                f"CircuitBreaker.storage must be a pybreaker.CircuitBreakerStorage, got {type(target).__name__}"
+            )
         if isinstance(target, pybreaker.CircuitRedisStorage):
             raise ConfigurationError(
                 "CircuitBreaker.storage must not be a CircuitRedisStorage: it makes two or three round trips to redis "
@@ -196,9 +200,15 @@ class _Mirror(pybreaker.CircuitMemoryStorage):
             _log.warning("the storage of a circuit breaker could not be read", exc_info=True)
             return default
 
-    def _feed(self, change: Callable[..., object], *facts: Any) -> None:
+    def _feed(self, change: str) -> None:
         try:
-            change(*facts)
+            getattr(self._target, change)()
+        except Exception:  # noqa: BLE001 - see `_read`
+            _log.warning("the storage of a circuit breaker could not be written", exc_info=True)
+
+    def _put(self, name: str, value: Any) -> None:
+        try:
+            setattr(self._target, name, value)
         except Exception:  # noqa: BLE001 - see `_read`
             _log.warning("the storage of a circuit breaker could not be written", exc_info=True)
 
@@ -209,7 +219,7 @@ class _Mirror(pybreaker.CircuitMemoryStorage):
     @state.setter
     def state(self, state: str) -> None:
         self._state = state
-        self._feed(setattr, self._target, "state", state)
+        self._put("state", state)
 
     @property
     def opened_at(self) -> datetime | None:
@@ -218,20 +228,20 @@ class _Mirror(pybreaker.CircuitMemoryStorage):
     @opened_at.setter
     def opened_at(self, moment: datetime) -> None:
         self._opened_at = moment
-        self._feed(setattr, self._target, "opened_at", moment)
+        self._put("opened_at", moment)
 
     def increment_counter(self) -> None:
         super().increment_counter()
-        self._feed(self._target.increment_counter)
+        self._feed("increment_counter")
 
     def reset_counter(self) -> None:
         super().reset_counter()
-        self._feed(self._target.reset_counter)
+        self._feed("reset_counter")
 
     def increment_success_counter(self) -> None:
         super().increment_success_counter()
-        self._feed(self._target.increment_success_counter)
+        self._feed("increment_success_counter")
 
     def reset_success_counter(self) -> None:
         super().reset_success_counter()
-        self._feed(self._target.reset_success_counter)
+        self._feed("reset_success_counter")

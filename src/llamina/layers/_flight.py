@@ -1,6 +1,6 @@
 """One flight: an upstream call in a task of its own, and the callers who wait for it.
 
-    flight = Flight(key, slots, request)
+    flight = Flight(key, flights, request)
     flight.start(call_next, request, context)
     response = await flight.ride(request)          # each caller, the first one too
 
@@ -28,7 +28,18 @@ from llamina.protocol import Handler, Request, Response
 from ._flight_stream import FlightSink
 from ._sharing import Key
 
-__all__ = ["Flight"]
+__all__ = ["Flight", "Flights"]
+
+
+class Flights:
+    """What is in the air: the flights that can be joined, by key, and the tasks of those that everybody left."""
+
+    __slots__ = ("begun", "cancelled", "in_flight", "joined", "leaving", "slots")
+
+    def __init__(self) -> None:
+        self.slots: dict[Key, Flight] = {}
+        self.leaving: set[asyncio.Task[None]] = set()
+        self.begun = self.joined = self.in_flight = self.cancelled = 0
 
 
 class _Member:
@@ -44,34 +55,48 @@ class _Member:
 class Flight:
     """One upstream call for several callers of one event loop."""
 
-    __slots__ = ("_members", "_payer", "_slots", "call", "error", "key", "landed", "loop", "response", "sink", "task")
+    __slots__ = (
+        "_flights",
+        "_key",
+        "_loop",
+        "_members",
+        "_payer",
+        "call",
+        "error",
+        "landed",
+        "response",
+        "sink",
+        "task",
+    )
 
-    def __init__(self, key: Key, slots: dict[Key, Flight], request: Request) -> None:
-        self.key = key
-        self.loop = get_running_loop()
+    def __init__(self, key: Key, flights: Flights, request: Request) -> None:
+        self._key = key
+        self._loop = get_running_loop()
         self.call = Call(request.tags, Ledger())
-        self.sink = None if request.sink is None else FlightSink(self.loop)
+        self.sink = None if request.sink is None else FlightSink(self._loop)
         self.landed = False
         self.response: Response | None = None
         self.error: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
         self._members: dict[_Member, None] = {}  # in the order in which they came
         self._payer: _Member | None = None
-        self._slots = slots
-        slots[key] = self
+        self._flights = flights
+        flights.slots[key] = self
+        flights.begun += 1
+        flights.in_flight += 1
 
     def start(self, call_next: Handler, request: Request, context: Context) -> None:
         """Begin the upstream call: for a caller without deadline, with a record of its own."""
         call = self.call
         upstream = replace(request, deadline=None, sink=self.sink, ledger=call.ledger, call=call)
-        self.task = self.loop.create_task(self._run(call_next, upstream), name="llamina flight", context=context)
+        self.task = self._loop.create_task(self._run(call_next, upstream), name="llamina flight", context=context)
 
     def admits(self, request: Request, max_buffer: int) -> bool:
         """Whether *request* may join: not from another loop, nor from within the flight, nor when it is too long."""
         return (
-            self.loop is get_running_loop()
+            self._loop is get_running_loop()
             and self.call is not request.call
-            and (self.sink is None or self.sink.size <= max_buffer)
+            and (self.sink is None or len(self.sink.events) <= max_buffer)
         )
 
     async def _run(self, call_next: Handler, request: Request) -> None:
@@ -90,6 +115,7 @@ class Flight:
         if self.landed:
             return
         self.landed = True
+        self._flights.in_flight -= 1
         self.call.finished = True
         if self.response is None:
             self._vacate()
@@ -114,11 +140,11 @@ class Flight:
         try:
             if sink is None:
                 if not self.landed:
-                    waiter = member.waiter = self.loop.create_future()
+                    waiter = member.waiter = self._loop.create_future()
                     await waiter
             elif request.sink is None:
                 if not self.landed:
-                    waiter = member.waiter = self.loop.create_future()
+                    waiter = member.waiter = self._loop.create_future()
                     with sink.in_a_hurry():
                         await waiter
             else:
@@ -146,9 +172,18 @@ class Flight:
         # The slot is free before anyone else can run: who comes next begins a flight of his own.
         self._vacate()
         self._charge(member)
-        assert self.task is not None
-        self.task.add_done_callback(lambda _task: self.land())  # a task that never began lands nowhere else
-        self.task.cancel(*message)
+        if self.sink is not None:
+            self.sink.land()
+        task, flights = self.task, self._flights
+        assert task is not None
+        flights.cancelled += 1
+        flights.leaving.add(task)
+        task.add_done_callback(self._left)
+        task.cancel(*message)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._flights.leaving.discard(task)
+        self.land()  # a task that was cancelled before it began has not done so itself
 
     async def _ended(self) -> None:
         """Wait until the cancelled call has cleaned up; another cancellation of the waiting caller strikes it too."""
@@ -165,8 +200,9 @@ class Flight:
             raise interrupted
 
     def _vacate(self) -> None:
-        if self._slots.get(self.key) is self:
-            del self._slots[self.key]
+        slots = self._flights.slots
+        if slots.get(self._key) is self:
+            del slots[self._key]
 
     def _charge(self, member: _Member) -> None:
         """Enter the attempts in the ledger of *member*, those to come too."""

@@ -29,13 +29,26 @@ AHEAD = 64
 class FlightSink(Sink):
     """The root of a flight's stream: the first writer that delivers content owns it."""
 
-    __slots__ = ("_first", "_held", "_hurried", "_landed", "_loop", "_owner", "_readers", "_room", "_since", "_started")
-    __slots__ += ("_pulse", "events", "front")
+    __slots__ = (
+        "_first",
+        "_front",
+        "_held",
+        "_hurried",
+        "_landed",
+        "_loop",
+        "_owner",
+        "_pulse",
+        "_readers",
+        "_room",
+        "_since",
+        "_started",
+        "events",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.events: list[Event] = []
-        self.front = 0  # events that the fastest reader has had
+        self._front = 0  # events that the fastest reader has had
         self._started: Event | None = None  # the last sign of life that is no content
         self._pulse = 0  # how many of them there were
         self._landed = False
@@ -75,8 +88,8 @@ class FlightSink(Sink):
             if position < len(events):
                 await out.send(events[position])
                 position += 1
-                if position > self.front:
-                    self.front = position
+                if position > self._front:
+                    self._front = position
                     self._make_room()
             elif pulse != self._pulse and self._started is not None:
                 pulse = self._pulse
@@ -114,7 +127,7 @@ class FlightSink(Sink):
 
     def _make_room(self) -> None:
         room = self._room
-        if room is not None and not room.done() and (self._hurried or len(self.events) - self.front <= AHEAD // 2):
+        if room is not None and not room.done() and (self._hurried or len(self.events) - self._front <= AHEAD // 2):
             room.set_result(None)
 
     # --- the side of the upstream call
@@ -146,7 +159,7 @@ class FlightSink(Sink):
         events.append(event)
         if self._readers:
             self._wake()
-        while len(events) - self.front > AHEAD and not self._hurried:
+        while len(events) - self._front > AHEAD and not self._hurried:
             await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:

@@ -27,21 +27,15 @@ def leaves_traces(request: Request) -> bool:
     return params.get("store") is True or params.get("background") is True
 
 
-def scope_names(owner: str) -> Callable[[Any], tuple[str, ...]]:
-    """A converter for `scope=`: the names of tags, without doubles."""
-
-    def convert(value: Any) -> tuple[str, ...]:
-        names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
-        if (not names and value != ()) and not isinstance(value, Iterable):
-            names = (value,)
-        for name in names:
-            if not isinstance(name, str) or not name:
-                raise ConfigurationError(
-                    f'{owner}.scope must hold names of tags, got {name!r}; write scope=("user",) or leave it out'
-                )
-        return tuple(dict.fromkeys(names))
-
-    return convert
+def scope_names(owner: str, value: Any) -> tuple[str, ...]:
+    """The names of tags that were given as *owner*'s `scope=`, without doubles."""
+    names = (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(
+                f'{owner}.scope must hold names of tags, got {name!r}; write scope=("user",) or leave it out'
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def sharing_key(scope: tuple[str, ...]) -> Callable[[Request], Key]:
@@ -53,10 +47,11 @@ def sharing_key(scope: tuple[str, ...]) -> Callable[[Request], Key]:
             tenant = request.tags.get(_TENANT)
             return request.identity if tenant is None else (request.identity, tenant)
     else:
+        nothing = [None] * len(names)
 
         def key_of(request: Request) -> Key:
             get = request.tags.get
-            values = tuple([get(name) for name in names])
-            return request.identity if not any([value is not None for value in values]) else (request.identity, *values)
+            values = [get(name) for name in names]
+            return request.identity if values == nothing else (request.identity, *values)
 
     return key_of

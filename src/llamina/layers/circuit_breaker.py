@@ -18,31 +18,28 @@ circuit stops the attempts too.
 
 from __future__ import annotations
 
-import logging
 import random
-from asyncio import CancelledError, get_running_loop
+from asyncio import get_running_loop
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, fields
+from attrs.exceptions import FrozenAttributeError
 
-from llamina.errors import ConfigurationError, RequestTimeoutError
+from llamina.errors import ConfigurationError
 from llamina.layer import Layer
 from llamina.policy._validate import at_least, fraction, non_negative, optional, positive
 from llamina.policy.classify import classify as default_classify
 from llamina.policy.window import RateWindow
 from llamina.protocol import Handler, Request, Response
-from llamina.record import CutByLimit
 
 from ._circuit import Circuit, Pauses, Permit, Tally
+from ._circuit_verdict import judge, telling
 
 __all__ = ["CircuitBreaker"]
 
-_log = logging.getLogger("llamina.circuit_breaker")
-
 _MODES = ("enforce", "observe", "off")
-_VERDICTS = ("failure", "success", "neutral")
 _OPENS_NEVER = "None if failures in a row shall not open it"
 _STRAY = Permit()
 """Held by a call that passes although its circuit is not closed: nobody waits for its verdict."""
@@ -61,6 +58,16 @@ def _valid_mode(_layer: Any, _attribute: Any, value: Any) -> None:
         raise ConfigurationError(f"CircuitBreaker.mode must be one of {_MODES}, got {value!r}")
 
 
+def _valid_classify(_layer: Any, _attribute: Any, value: Any) -> None:
+    if not callable(value):
+        raise ConfigurationError(f"CircuitBreaker.classify must be a function of an error, got {value!r}")
+
+
+def _valid_name(_layer: Any, _attribute: Any, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"CircuitBreaker.name must be text that names the circuit, got {value!r}")
+
+
 def _listeners(value: Iterable[Any]) -> tuple[Any, ...]:
     listeners = tuple(value)
     for listener in listeners:
@@ -72,7 +79,13 @@ def _listeners(value: Iterable[Any]) -> tuple[Any, ...]:
     return listeners
 
 
-@define(eq=False, slots=False)
+def _final(_layer: Any, attribute: Any, value: Any) -> Any:
+    if attribute.init:  # circuits are made from it
+        raise FrozenAttributeError
+    return value
+
+
+@define(eq=False, repr=False, slots=False, on_setattr=_final)
 class CircuitBreaker(Layer):
     """Refuse calls to a service that keeps failing.
 
@@ -125,19 +138,22 @@ class CircuitBreaker(Layer):
     rng: random.Random = field(factory=random.Random, kw_only=True, repr=False)
     key: Callable[[Request], str] | str | None = field(default=None, kw_only=True, validator=_valid_key)
     max_circuits: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
-    classify: Callable[[BaseException], Any] = field(default=default_classify, kw_only=True, repr=False)
+    classify: Callable[[BaseException], Any] = field(
+        default=default_classify, kw_only=True, repr=False, validator=_valid_classify
+    )
     listeners: tuple[Any, ...] = field(default=(), converter=_listeners, kw_only=True, repr=False)
     storage: Any = field(default=None, kw_only=True, repr=False)
     mode: str = field(default="enforce", kw_only=True, validator=_valid_mode)
-    name: str = field(default="default", kw_only=True)
+    name: str = field(default="default", kw_only=True, validator=_valid_name)
 
-    _mode: str = field(init=False, repr=False, default="")
+    _off: bool = field(init=False, repr=False, default=False)
+    _observes: bool = field(init=False, repr=False, default=False)
     _isolated: bool = field(init=False, repr=False, default=False)
     _tally: Tally = field(init=False, repr=False, factory=Tally)
     _circuits: OrderedDict[str, Circuit] = field(init=False, repr=False, factory=OrderedDict)
 
     def __attrs_post_init__(self) -> None:
-        self._mode = self.mode
+        self._set_mode(self.mode)
         if self.fail_max is None and self.failure_rate is None and self.slow_rate is None:
             raise ConfigurationError(
                 "CircuitBreaker.fail_max, failure_rate and slow_rate are all None, so nothing would ever open it; set "
@@ -166,7 +182,8 @@ class CircuitBreaker(Layer):
     def _create(self, name: str) -> Circuit:
         from ._circuit_machine import Machine
 
-        rated = self.failure_rate is not None or self.slow_rate is not None
+        rates = {"failure_rate": self.failure_rate, "slow_rate": self.slow_rate}
+        rated = any(rate is not None for rate in rates.values())
         cap = 5 * self.reset_timeout if self.max_reset_timeout is None else self.max_reset_timeout
         return Circuit(
             name,
@@ -182,13 +199,17 @@ class CircuitBreaker(Layer):
             half_open_max=self.half_open_max,
             probe_lease=self.probe_lease,
             pauses=Pauses(self.reset_timeout, self.growth, cap, self.jitter, self.rng),
-            window=RateWindow(
-                self.window, self.minimum_calls, failure_rate=self.failure_rate, slow_rate=self.slow_rate
-            )
-            if rated
-            else None,
+            window=RateWindow(self.window, self.minimum_calls, **rates) if rated else None,
             tally=self._tally,
         )
+
+    def __repr__(self) -> str:
+        shown = []
+        for setting in fields(type(self)):
+            value = getattr(self, setting.name)
+            if setting.name in ("fail_max", "reset_timeout") or (setting.repr and value != setting.default):
+                shown.append(f"{setting.name}={getattr(value, '__name__', repr(value))}")
+        return f"CircuitBreaker({', '.join(shown)})"
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""
@@ -251,8 +272,9 @@ class CircuitBreaker(Layer):
         raise circuit.refusal(request)
 
     def _judge(self, circuit: Circuit, permit: Permit, error: BaseException, request: Request, began: float) -> None:
-        verdict, failure = self._verdict(error)
-        if verdict == "neutral":
+        failure = telling(error)
+        verdict = "neutral" if failure is None else judge(failure, self.classify)
+        if failure is None or verdict == "neutral":
             self._tally.neutral += 1
             circuit.released(permit)
             return
@@ -264,31 +286,14 @@ class CircuitBreaker(Layer):
             self._tally.failed += 1
             circuit.failed(permit, failure, slow=slow)
 
-    def _verdict(self, error: BaseException) -> tuple[str, Exception]:
-        if isinstance(error, CancelledError) and error.args and isinstance(error.args[0], CutByLimit):
-            # A limit outside of this layer ended the call: the service was too slow for it.
-            error = RequestTimeoutError(str(error.args[0]), limit="deadline")
-        if not isinstance(error, Exception):
-            return "neutral", _NO_FAILURE
-        if isinstance(error, RequestTimeoutError) and error.limit == "deadline" and not error.processed:
-            return "neutral", error  # there was no time left to ask the service at all
-        try:
-            verdict = self.classify(error)
-            word = getattr(verdict, "breaker", verdict)
-        except Exception:  # noqa: BLE001 - the caller's error must not be replaced by this one
-            _log.warning("CircuitBreaker.classify failed; the call counts as neutral", exc_info=True)
-            return "neutral", error
-        if word not in _VERDICTS:
-            _log.warning("CircuitBreaker.classify must return one of %s, got %r; it counts as neutral", _VERDICTS, word)
-            return "neutral", error
-        return word, error
-
     # By hand
 
     def isolate(self, key: str | None = None) -> None:
         """Hold the circuit of *key* open until `close`; without a key every circuit, also those to come."""
         if key is not None:
-            self._named(key).isolate()
+            circuit = self._known(key) or self._enter(key, by_hand=True)
+            if circuit is not None:
+                circuit.isolate()
             return
         self._isolated = True
         for circuit in self._circuits.values():
@@ -297,7 +302,9 @@ class CircuitBreaker(Layer):
     def close(self, key: str | None = None) -> None:
         """Close the circuit of *key*, isolated or not, and forget its failures; without a key every circuit."""
         if key is not None:
-            self._named(key).close()
+            circuit = self._known(key)
+            if circuit is not None:
+                circuit.close()
             return
         self._isolated = False
         for circuit in self._circuits.values():
@@ -327,32 +334,60 @@ class CircuitBreaker(Layer):
         self._off = mode == "off"
         self._observes = mode == "observe"
 
-    def _named(self, key: str) -> Circuit:
+    def _known(self, key: str) -> Circuit | None:
         circuit = self._circuits.get(key)
         if circuit is None and self.key is None:
-            raise ConfigurationError(f"this CircuitBreaker has one circuit, {self.name!r}, and none for {key!r}; set key")
-        circuit = circuit or self._enter(key, by_hand=True)
-        assert circuit is not None
+            raise ConfigurationError(
+                f"CircuitBreaker has one circuit, {self.name!r}, and none called {key!r}; leave the key out, or set "
+                "key= to have one for each"
+            )
         return circuit
 
     # To look at
 
     def state(self, key: str | None = None) -> str:
-        """`"closed"`, `"open"`, `"half-open"` or `"isolated"`; without a key the one furthest from closed.
+        """`"closed"`, `"open"`, `"half-open"` or `"isolated"`; without a key, of the circuit furthest from closed.
 
         An open circuit whose time is over stays "open" until a call asks.
         """
-        if key is None:
-            states = {circuit.state for circuit in self._circuits.values()}
-            return next((state for state in _WORST_FIRST if state in states), "isolated" if self._isolated else "closed")
-        circuit = self._circuits.get(key)
-        if circuit is None:
-            ...
-        return circuit.state
+        unknown = "isolated" if self._isolated else "closed"
+        if key is not None:
+            circuit = self._known(key)
+            return unknown if circuit is None else circuit.state
+        states = {circuit.state for circuit in self._circuits.values()}
+        return next((state for state in ("isolated", "open", "half-open") if state in states), unknown)
 
     def states(self) -> dict[str, str]:
         """The state of every circuit that is kept, by name."""
         return {name: circuit.state for name, circuit in self._circuits.items()}
 
     def stats(self) -> dict[str, Any]:
-        ...
+        """What was counted, over all circuits.
+
+        `circuit.requests.total` is the sum of `.successful`, `.failed`, `.neutral`, `.rejected` and what is in flight;
+        `.spared` would have been rejected if the mode were "enforce"; `.unguarded` passed for want of a circuit.
+        `circuit.state` is that of the circuit furthest from closed.
+        """
+        tally = self._tally
+        circuits = self._circuits.values()
+        return {
+            "circuit.state": self.state(),
+            "circuit.circuits": len(circuits),
+            "circuit.not_closed": len([circuit for circuit in circuits if circuit.standing is None]),
+            "circuit.probes": sum([circuit.probes for circuit in circuits]),
+            "circuit.opened": tally.opened,
+            "circuit.half_opened": tally.half_opened,
+            "circuit.requests.total": tally.total,
+            "circuit.requests.successful": tally.successful,
+            "circuit.requests.failed": tally.failed,
+            "circuit.requests.neutral": tally.neutral,
+            "circuit.requests.rejected": tally.rejected,
+            "circuit.requests.spared": tally.spared,
+            "circuit.requests.unguarded": tally.unguarded,
+        }
+
+
+def _service_time(request: Request) -> float:
+    """The moment on a clock that stands still while the consumer of the stream holds the service back."""
+    now = get_running_loop().time()
+    return now if request.sink is None else now - request.sink.held()

@@ -29,6 +29,7 @@ from attrs import field, frozen
 
 from llamina.errors import BudgetExceededError, ConfigurationError
 
+from ._validate import fraction, optional
 from .money import to_decimal, to_units
 from .periods import Period, PeriodClock, find_zone
 
@@ -69,15 +70,6 @@ def _check_flag(_: object, __: object, value: object) -> None:
         raise ConfigurationError(f"Budget.hard must be True or False, got {value!r}; False counts and warns only")
 
 
-def _check_share(_: object, __: object, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 < value <= 1:
-        raise ConfigurationError(
-            f"Budget.warn_at must be a share of the limit above 0 and up to 1, got {value!r}; None never warns"
-        )
-
-
 @frozen
 class Budget:
     """At most *limit* USD for each value of *scope* in each *period*.
@@ -99,7 +91,9 @@ class Budget:
     scope: str | None = field(default=None, validator=_check_scope)
     tz: str = "UTC"
     hard: bool = field(default=True, validator=_check_flag)
-    warn_at: float | None = field(default=0.8, validator=_check_share)
+    warn_at: float | None = field(
+        default=0.8, validator=optional(fraction(remedy="it is a share of the limit, and None never warns"))
+    )
 
     def __attrs_post_init__(self) -> None:
         find_zone(self.tz, "Budget.tz")

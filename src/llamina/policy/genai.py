@@ -71,10 +71,14 @@ class GenAIPrices:
     def warm(self) -> None:
         """Load the list now, not with the first call."""
         if self._providers is None:
-            self.refresh()
+            self._load()
 
     def refresh(self) -> None:
         """Take the package's current list, and forget what was looked up."""
+        self._load()
+        self._entries.cache_clear()
+
+    def _load(self) -> None:
         import genai_prices
         from genai_prices.data_snapshot import get_snapshot
 
@@ -83,7 +87,6 @@ class GenAIPrices:
         self.snapshot = f"genai-prices {genai_prices.__version__}"
         if current.from_auto_update:
             self.snapshot += f" of {current.timestamp.isoformat(timespec='seconds')}"
-        self._entries.cache_clear()
 
     def price(self, model: str, provider: str | None) -> Price | None:
         """The price of *model* at *provider* now, or None where the list does not know it.

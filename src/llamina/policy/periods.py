@@ -75,7 +75,8 @@ class Period:
 
     def bounds(self, moment: float) -> tuple[float, float]:
         """Start and end, as POSIX seconds, of the period that *moment* (POSIX seconds) is in."""
-        first = self._first_day(datetime.fromtimestamp(moment, self.zone).date())
+        # A datetime rounds to microseconds, which could be tomorrow's; periods begin on whole seconds.
+        first = self._first_day(datetime.fromtimestamp(math.floor(moment), self.zone).date())
         after = self._next(first)
         end = _midnight(after, self.zone)
         if moment < end:

@@ -18,6 +18,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 Job = TypeVar("Job")
 
+_AT_ONCE = 256
+"""Jobs in one batch at most, so that no transaction keeps others waiting for long."""
+
 
 class Outcome(NamedTuple):
     """How one job ended: with a value, or with an error to raise in its caller."""
@@ -59,7 +62,11 @@ class Lane(Generic[Job]):
     def _drain(self, loop: asyncio.AbstractEventLoop) -> Sequence[Outcome]:
         with self._lock:
             batch = self._waiting.pop(loop)  # whoever comes now opens the next batch
-        return self._execute([job for job, _ in batch])
+        jobs = [job for job, _ in batch]
+        outcomes: list[Outcome] = []
+        for start in range(0, len(jobs), _AT_ONCE):
+            outcomes += self._execute(jobs[start : start + _AT_ONCE])
+        return outcomes
 
     async def aclose(self, last: Callable[[], None]) -> None:
         """Take no more jobs, do what waits, then *last*, and end the thread."""

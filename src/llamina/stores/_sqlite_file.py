@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -163,7 +162,7 @@ class Link:
         # The file itself goes last: once it is gone, a newcomer begins a new one, side files included.
         for suffix in ("-shm", "-wal", ""):
             with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
+                Path(f"{self._path}{suffix}").replace(f"{aside}{suffix}")
         _log.warning("the cache file %s is damaged (%s): it was set aside as %s", self._path, error, aside.name)
 
 

@@ -100,9 +100,19 @@ class MemoryCache:
         ConfigurationError: a bound or the *ttl* makes no sense.
     """
 
-    maxsize: int = field(default=10_000, validator=at_least(1, integer=True), on_setattr=frozen)
-    ttl: float | None = field(default=None, validator=optional(positive()), on_setattr=frozen)
-    maxbytes: int | None = field(default=None, validator=optional(at_least(1, integer=True)), on_setattr=frozen)
+    maxsize: int = field(
+        default=10_000,
+        validator=at_least(1, integer=True, remedy="leave Cache out of the stack to keep nothing"),
+        on_setattr=frozen,
+    )
+    ttl: float | None = field(
+        default=None, validator=optional(positive(remedy="leave it out for no end")), on_setattr=frozen
+    )
+    maxbytes: int | None = field(
+        default=None,
+        validator=optional(at_least(1, integer=True, remedy="leave it out for no bound")),
+        on_setattr=frozen,
+    )
     _lock: Lock = field(init=False, factory=Lock)  # never held across an await
     _records: _Records = field(init=False)
     _round: list[str] = field(init=False, factory=list)

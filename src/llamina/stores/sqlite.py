@@ -31,7 +31,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 from zlib import crc32
 
 from attrs import Attribute, define, field
@@ -145,11 +145,21 @@ class SQLiteCache:
 
     path: Path = field(converter=_to_path, on_setattr=frozen)
     namespace: str = field(default="", validator=_check_namespace, on_setattr=frozen)
-    ttl: float | None = field(default=None, validator=optional(positive()), kw_only=True, on_setattr=frozen)
-    maxsize: int | None = field(
-        default=None, validator=optional(at_least(1, integer=True)), kw_only=True, on_setattr=frozen
+    ttl: float | None = field(
+        default=None, validator=optional(positive(remedy="leave it out for no end")), kw_only=True, on_setattr=frozen
     )
-    maxbytes: int = field(default=2**30, validator=at_least(1, integer=True), kw_only=True, on_setattr=frozen)
+    maxsize: int | None = field(
+        default=None,
+        validator=optional(at_least(1, integer=True, remedy="leave it out for no bound")),
+        kw_only=True,
+        on_setattr=frozen,
+    )
+    maxbytes: int = field(
+        default=2**30,
+        validator=at_least(1, integer=True, remedy="leave it out for 1 GiB"),
+        kw_only=True,
+        on_setattr=frozen,
+    )
     synchronous: str = field(default="normal", validator=_check_synchronous, kw_only=True, on_setattr=frozen)
     busy_timeout: float = field(default=5.0, validator=positive(), kw_only=True, on_setattr=frozen)
     _space: bytes = field(init=False)
@@ -163,19 +173,19 @@ class SQLiteCache:
 
     async def get(self, key: str, /) -> Entry | None:
         """The entry under *key*, or None if there is none, its time is over, or its row is damaged."""
-        place = (self._space, _encode(key))
-        row = await self._run("reader", lambda connection: connection.execute(_SELECT, place).fetchone())
+        key_bytes = _encode(key)
+        row = await self._run(self._open().reader, partial(_find, (self._space, key_bytes)))
         if row is None:
             return None
         now = time.time()
         rank, checksum, value, stored_at, fresh_until, expires_at = row
-        is_sound = _is_sound(checksum, place[1], *row[2:])
+        is_sound = _is_sound(checksum, key_bytes, value, stored_at, fresh_until, expires_at)
         if is_sound and stored_at - _CLOCK_STEP <= now < expires_at:
             return Entry(value, max(0.0, now - stored_at), now < fresh_until)
         self._counts["expirations" if is_sound else "damaged"] += 1
         # Removed at once: a file that is only read would keep it, and a clock set back would bring it back.
         with contextlib.suppress(StoreError):
-            await self._run("writer", lambda connection: connection.execute(_DELETE_ROW, (rank, stored_at)))
+            await self._write(_DELETE_ROW, rank, stored_at)
         return None
 
     async def set(self, key: str, value: bytes, /, *, ttl: float | None = None, stale: float = 0.0) -> None:
@@ -194,20 +204,19 @@ class SQLiteCache:
             return await self.delete(key)
         now = time.time()
         key_bytes, value, times = _encode(key), bytes(value), (now, now + ttl, now + ttl + stale)
-        row = (self._space, key_bytes, value, _checksum(key_bytes, value, *times), *times)
-        await self._run("writer", lambda connection: connection.execute(_REPLACE, row))
+        checksum = _checksum(key_bytes, value, *times)
+        await self._write(_REPLACE, self._space, key_bytes, value, checksum, *times)
         return None
 
     async def delete(self, key: str, /) -> None:
         """Forget *key*, if it is there."""
-        row = (self._space, _encode(key))
-        await self._run("writer", lambda connection: connection.execute(_DELETE, row))
+        await self._write(_DELETE, self._space, _encode(key))
 
     async def clear(self, prefix: str = "", /) -> None:
         """Forget every key of this namespace that begins with *prefix*; without one, all of them."""
         start = _encode(prefix)
-        row = (self._space, start, start + b"\xff")  # a byte that no encoded text has, above all that could follow
-        await self._run("writer", lambda connection: connection.execute(_DELETE_RANGE, row))
+        end = start + b"\xff"  # a byte that no encoded text has, above all that could follow
+        await self._write(_DELETE_RANGE, self._space, start, end)
 
     async def aclose(self) -> None:
         """Commit what waits, close the file and end both threads. The next use opens them again."""
@@ -223,13 +232,18 @@ class SQLiteCache:
     def __repr__(self) -> str:
         return f"<SQLiteCache at {str(self.path)!r}, namespace={self.namespace!r}>"
 
-    async def _run(self, lane: Literal["reader", "writer"], job: Job) -> Any:
+    def _open(self) -> _Session:
         with self._lock:
             if self._session is None or self._session.forget_if_inherited():
                 self._session = _Session(self)
-            session = self._session
+            return self._session
+
+    async def _write(self, statement: str, *values: Any) -> None:
+        await self._run(self._open().writer, partial(_change, statement, values))
+
+    async def _run(self, lane: Lane[Job], job: Job) -> Any:
         try:
-            return await getattr(session, lane).run(job)
+            return await lane.run(job)
         except (sqlite3.Error, OSError, RuntimeError) as error:
             raise StoreError(f"the cache file {self.path} cannot be used: {error}") from error
 
@@ -247,6 +261,17 @@ class SQLiteCache:
                 entries, size, last = entries - 1, size - length, rank
             counts["evictions"] += connection.execute("DELETE FROM entries WHERE rank <= ?", (last,)).rowcount
         counts["entries"], counts["bytes"] = entries, size
+
+
+# Jobs of the two threads. Their cursors stay in them.
+
+
+def _find(place: tuple[bytes, bytes], connection: sqlite3.Connection) -> Any:
+    return connection.execute(_SELECT, place).fetchone()
+
+
+def _change(statement: str, values: tuple[Any, ...], connection: sqlite3.Connection) -> None:
+    connection.execute(statement, values)
 
 
 def _encode(text: str) -> bytes:

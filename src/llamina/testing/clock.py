@@ -85,6 +85,8 @@ class SimulatedClock:
             if not isinstance(error, SimulationDeadlock):  # which tells them itself
                 for text, cause in self._loop.problems:
                     error.add_note(f"before that: {text}: {cause!r}")
+            if isinstance(error, Exception) and not self._allow_leaks:
+                self._sweep(self._loop.running_tasks())
             self._loop.problems.clear()
             raise
         self._runner.run(self._loop.settle())
@@ -110,7 +112,7 @@ class SimulatedClock:
         _refuse_running_loop()
         self._runner.run(asyncio.sleep(_seconds("advance.seconds", seconds)))
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Cancel what was allowed to run on, and close the loop."""
         self._loop.collect_unseen()
         self._runner.close()
@@ -128,12 +130,16 @@ class SimulatedClock:
         if not left or self._allow_leaks:
             return
         names = "".join(f"\n  {name_of(task)} waits at {place_of(task)}" for task in left)
-        for task in left:
-            task.cancel()
-        self._runner.run(self._loop.settle())
+        self._sweep(left)
         raise SimulationLeak(
             f"tasks are still running: {len(left)}; await or cancel them, or pass allow_leaks=True{names}"
         )
+
+    def _sweep(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """Cancel what was left running, so that the next run of this clock starts clean."""
+        for task in tasks:
+            task.cancel()
+        self._runner.run(self._loop.settle())
 
     def __repr__(self) -> str:
         return f"SimulatedClock({self.now().isoformat()}, {self.time():g} s since the start)"
@@ -209,9 +215,9 @@ class Simulation:
                     yield clock
                 except BaseException:
                     with suppress(SimulationDeadlock, SimulationLeak):  # what went wrong first is what is told
-                        clock.close()
+                        clock._close()
                     raise
-                clock.close()
+                clock._close()
 
     def __enter__(self) -> SimulatedClock:
         _refuse_running_loop()

@@ -13,31 +13,29 @@ piece of the body.
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+import contextlib
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
 from llamina.errors import (
-    ConfigurationError,
     InvalidRequestError,
     LLMError,
     MalformedResponseError,
     RequestTimeoutError,
 )
 from llamina.events import Event
-from llamina.messages import Usage
 from llamina.policy.headers import parse_rate_limit
 from llamina.protocol import Request, Response
-from llamina.secret import Secret
+from llamina.secret import Secret, mask
 from llamina.wire.sse import SSEDecoder
 
 from ._engines import Answer, Engine
 from ._failures import failure_of
+from ._wires import Wire
 
-__all__ = ["Exchange", "Peer", "Wire", "find_wire"]
+__all__ = ["Exchange", "Peer"]
 
 _LONGEST_ERROR = 64 * 1024
 """Bytes of the body of an error that are read; what is behind them explains nothing more."""
@@ -45,75 +43,7 @@ _LINGER = 0.2
 """Seconds to wait, after a stream has said that it is done, for the end of its body, so that the connection is kept."""
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Decoder(Protocol):
-    """Folds the payloads of one stream."""
-
-    usage: Usage | None
-
-    @property
-    def partial(self) -> Response:
-        """The answer as far as it came."""
-
-    def feed_bytes(self, payload: bytes) -> list[Event]:
-        """The events of one payload."""
-
-    def done(self) -> None:
-        """The stream has said that it is complete."""
-
-    def finish(self) -> Response:
-        """The whole answer."""
-
-
-class Codec(Protocol):
-    """What a wire module offers."""
-
-    StreamDecoder: Callable[[], Decoder]
-
-    def encode_request(self, request: Request, *, stream: bool) -> dict[str, Any]:
-        """The body to send."""
-
-    def decode_response(self, body: bytes, *, request_id: str | None = None) -> Response:
-        """The answer in a body."""
-
-    def decode_error(
-        self,
-        status: int,
-        body: bytes,
-        headers: Mapping[str, str],
-        *,
-        provider: str | None,
-        model: str | None,
-        secrets: Sequence[str] = (),
-    ) -> LLMError:
-        """The error in an answer that is no success."""
-
-
-class Wire(NamedTuple):
-    """A codec, the path it is spoken at, and the kind of request that it takes."""
-
-    codec: Any
-    path: str
-    kind: str
-
-
-_WIRES = {"chat": ("llamina.wire.openai_chat", "/chat/completions", "chat")}
-
-
-def find_wire(name: str) -> Wire:
-    """The wire of that name.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    try:
-        module, path, kind = _WIRES[name]
-    except (KeyError, TypeError):
-        raise ConfigurationError(
-            f"HTTPTransport.wire must be one of {', '.join(map(repr, _WIRES))}, got {name!r}; leave it out for 'chat'"
-        ) from None
-    return Wire(importlib.import_module(module), path, kind)
+_decode = msgspec.json.Decoder().decode
 
 
 class Peer(NamedTuple):
@@ -125,6 +55,10 @@ class Peer(NamedTuple):
     secrets: tuple[Secret, ...]
     max_bytes: int
 
+    def revealed(self) -> tuple[str, ...]:
+        """The values that must be masked in what the provider says."""
+        return tuple([secret.reveal() for secret in self.secrets])
+
     def __repr__(self) -> str:
         return f"Peer({self.provider!r})"
 
@@ -132,7 +66,7 @@ class Peer(NamedTuple):
 class Exchange:
     """One attempt: it sends, reads, and turns every way in which that can fail into an `LLMError`."""
 
-    __slots__ = ("_answer", "_connect", "_decoder", "_ended", "_failure", "_peer", "_pushed", "_read", "_received", "_request", "_split")
+    __slots__ = ("_answer", "_connect", "_peer", "_pushed", "_read", "_received", "_request")
 
     def __init__(self, peer: Peer, request: Request, *, connect: float, read: float) -> None:
         self._peer = peer
@@ -141,6 +75,7 @@ class Exchange:
         self._read = read
         self._received = 0
         self._pushed = b""
+        self._answer: Any = None
 
     async def run(self, engine: Engine) -> Response:
         """The answer of the provider, complete.
@@ -152,7 +87,7 @@ class Exchange:
         try:
             if not 200 <= answer.status < 300:
                 raise await self._refusal()
-            response = await (self._follow() if await self._streams() else self._whole())
+            response = await (self._follow() if await self._is_stream() else self._whole())
         finally:
             await answer.close()
         return replace(response, request_id=self._request_id, rate_limit=parse_rate_limit(answer.headers) or None)
@@ -188,34 +123,41 @@ class Exchange:
             return piece
         self._check_deadline()
         try:
-            piece = await self._answer.read()
+            piece: bytes = await self._answer.read()
         except Exception as error:
             failure = self._failure_of(error)
             if failure is None:
                 raise
         else:
             self._received += len(piece)
-            if self._received > self._peer.max_bytes:
-                failure = MalformedResponseError(
-                    f"the answer is longer than max_response_bytes={self._peer.max_bytes}", retryable=False
-                )
-                self._sign(failure)
-                piece = b""
-            if not failure:
+            if self._received <= self._peer.max_bytes:
                 return piece
+            del piece
+            failure = self._signed(
+                MalformedResponseError(
+                    f"the answer of {self._peer.host} is longer than max_response_bytes={self._peer.max_bytes}",
+                    retryable=False,
+                )
+            )
         raise failure
 
     def _check_deadline(self) -> None:
-        """A server that drips keeps within the limit of each read, so the moment itself is looked at too."""
+        """A server that drips keeps within the limit of every read, so the moment itself is looked at too."""
         request = self._request
         if request.deadline is None:
             return
         # Time in which the consumer held the stream back is not the provider's.
         held = 0.0 if request.sink is None else request.sink.held()
         if asyncio.get_running_loop().time() - held >= request.deadline:
-            raise self._sign(RequestTimeoutError("the deadline passed while the answer was read", limit="deadline"))
+            raise self._signed(
+                RequestTimeoutError(
+                    f"the deadline passed while the answer of {self._peer.host} was read",
+                    limit="deadline",
+                    seconds=self._read,
+                )
+            )
 
-    async def _streams(self) -> bool:
+    async def _is_stream(self) -> bool:
         kind = self._answer.headers.get("content-type", "")
         if "event-stream" in kind:
             return True
@@ -225,29 +167,98 @@ class Exchange:
         return self._pushed.lstrip().startswith((b"data:", b"event:", b":"))
 
     async def _whole(self) -> Response:
+        """The answer in one piece."""
         pieces = []
         while piece := await self._next():
             pieces.append(piece)
         try:
-            response: Response = self._peer.wire.codec.decode_response(b"".join(pieces), request_id=self._request_id)
+            return self._decoded(b"".join(pieces))
         except LLMError as error:
-            self._sign(error)
-            raise
-        return response
+            failure = error.with_traceback(None)  # its frames hold the answer
+        raise self._signed(failure)
+
+    def _decoded(self, body: bytes) -> Response:
+        try:
+            fields = _decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            kind = self._answer.headers.get("content-type", "of no type")
+            raise MalformedResponseError(f"the answer is no JSON ({kind[:80]}, {len(body)} bytes)") from None
+        return self._peer.wire.codec.decode_response(fields)
+
+    async def _refusal(self) -> LLMError:
+        """The error that an answer which is no success says."""
+        peer = self._peer
+        body = b""
+        # The status is known: a body that breaks off explains less, and is no other failure.
+        with contextlib.suppress(LLMError):
+            while len(body) < _LONGEST_ERROR and (piece := await self._next()):
+                body += piece
+        return self._signed(
+            peer.wire.codec.decode_error(
+                self._answer.status,
+                body[:_LONGEST_ERROR],
+                self._answer.headers,
+                provider=peer.provider,
+                model=self._request.model,
+                secrets=peer.revealed(),
+            )
+        )
 
     async def _follow(self) -> Response:
+        """The events of a stream go to the sink as they come; the whole comes back at its end."""
+        peer = self._peer
         out = self._request.begin()
-        self._decoder: Decoder = self._peer.wire.codec.StreamDecoder()
-        self._split = SSEDecoder()
-        self._ended = False
-        self._failure: LLMError | None = None
-        decoder = self._decoder
-        while not self._ended:
-            events = await self._events()
+        split = SSEDecoder(limit=peer.max_bytes)
+        decoder = peer.wire.codec.StreamDecoder(
+            provider=peer.provider, model=self._request.model, secrets=peer.revealed(), request_id=self._request_id
+        )
+        failure: LLMError | None = None
+        piece = b"..."
+        while piece and failure is None and not decoder.ended:
+            events: list[Event] = []
+            try:
+                piece = await self._next()
+                for payload in split.feed(piece):
+                    events += decoder.feed_bytes(payload)
+            except LLMError as error:
+                failure = error
             if decoder.usage is not None:
                 out.usage = decoder.usage
-            for event in events:
+            for event in events:  # what came before a failure is delivered before it is raised
                 await out.send(event)
-        if self._failure is not None:
-            raise self._failure
-        return decoder.finish()
+        if failure is None and decoder.ended:
+            await self._linger()
+        try:
+            # With its finish reason an answer is whole: what broke after that can only have held the usage.
+            return decoder.finish()
+        except LLMError as error:
+            failure = failure or error
+        raise self._signed(failure.with_traceback(None), decoder.partial)
+
+    async def _linger(self) -> None:
+        """Read the end of a body that is complete, so that the connection can serve another call."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_LINGER):
+                while await self._answer.read():
+                    pass
+
+    @property
+    def _request_id(self) -> str | None:
+        return None if self._answer is None else self._answer.headers.get("x-request-id")
+
+    def _failure_of(self, error: Exception) -> LLMError | None:
+        failure = failure_of(error, host=self._peer.host, secrets=self._peer.secrets)
+        if isinstance(failure, RequestTimeoutError):
+            failure.seconds = self._connect if failure.limit == "connect" else self._read
+        return failure if failure is None else self._signed(failure)
+
+    def _signed(self, error: LLMError, partial: Response | None = None) -> LLMError:
+        """*error* with what is known of this attempt, and without a key that the provider may have echoed."""
+        error.message = mask(error.message, self._peer.secrets)
+        error.args = (error.message,)
+        error.provider = error.provider or self._peer.provider
+        error.model = error.model or self._request.model
+        error.request_id = error.request_id or self._request_id
+        if error.partial is None and partial is not None and partial.message.parts:
+            error.partial = partial
+        return error

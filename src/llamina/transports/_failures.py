@@ -126,11 +126,12 @@ def _entry(error: Exception) -> _Entry | None:
 def _shown(error: BaseException, secrets: Iterable[Secret]) -> str:
     """The text of *error* with that of the system's error below it, without a key and without the query of a URL."""
     text = str(error)
-    below: BaseException | None = error
-    for _ in range(8):
-        below = below.__cause__ or below.__context__
-        if below is None:
+    below = error
+    for _ in range(8):  # a chain of causes may be a ring
+        cause = below.__cause__ or below.__context__
+        if cause is None:
             break
+        below = cause
         if isinstance(below, OSError) and below.errno is not None and (detail := str(below)) not in text:
             text = f"{text} ({detail})" if text else detail
             break

@@ -17,12 +17,13 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Mapping
-from math import inf
 from typing import Any
 
-from llamina.errors import ConfigurationError
+from attrs import define, field
+
 from llamina.events import TextDelta
 from llamina.messages import Message, Text, Usage
+from llamina.policy._validate import non_negative
 from llamina.policy.estimate import estimate_input, estimate_tokens, output_limit
 from llamina.protocol import Request, Response
 
@@ -31,6 +32,7 @@ __all__ = ["EchoTransport"]
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
+@define(eq=False, slots=False)
 class EchoTransport:
     """Answers every request with a sentence that repeats the last message.
 
@@ -43,10 +45,9 @@ class EchoTransport:
         ConfigurationError: a delay is no number of seconds.
     """
 
-    def __init__(self, delay: float = 0.0, piece_delay: float = 0.0, *, provider: str = "echo") -> None:
-        self.delay = _seconds("delay", delay)
-        self.piece_delay = _seconds("piece_delay", piece_delay)
-        self.provider = provider
+    delay: float = field(default=0.0, validator=non_negative(remedy="leave it out for none"))
+    piece_delay: float = field(default=0.0, validator=non_negative(remedy="leave it out for none"))
+    provider: str = field(default="echo", kw_only=True)
 
     async def __call__(self, request: Request) -> Response:
         """Answer *request*, in pieces of a word each if it streams."""
@@ -69,9 +70,6 @@ class EchoTransport:
             raw_finish_reason=finish_reason,
         )
 
-    def __repr__(self) -> str:
-        return f"EchoTransport(delay={self.delay!r}, piece_delay={self.piece_delay!r})"
-
 
 def _last_words(request: Request) -> str:
     return next((spoken for message in reversed(request.messages) if (spoken := _spoken(message))), "nothing")
@@ -93,11 +91,3 @@ def _cut(text: str, params: Mapping[str, Any]) -> tuple[str, str]:
             break
         kept += word
     return kept, "length"
-
-
-def _seconds(field: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
-        raise ConfigurationError(
-            f"EchoTransport.{field} must be a finite number of seconds, 0 or more, got {value!r}; leave it out for none"
-        )
-    return float(value)
