@@ -60,7 +60,10 @@ _numbers = itertools.count()
 
 
 def fresh(handler: Handler, size: int = 200) -> Callable[[int], Awaitable[None]]:
-    """Send requests that all differ (built beforehand), so that every one of them is a miss."""
+    """Send requests that all differ (built beforehand), so that every one of them is a miss.
+
+    The list is longer than the cache, which has forgotten a request when its turn comes again.
+    """
 
     async def run(calls: int) -> None:
         for request in prepared[:calls]:
@@ -112,7 +115,7 @@ def real_layers(*, dedup: bool) -> list[Any]:
     """The seven, in the recommended order."""
     layers: list[Any] = [
         Logger(logger=silent()),
-        Cache(store=MemoryCache(maxsize=4000)),
+        Cache(store=MemoryCache(maxsize=100)),
         Dedup(),
         Retry(attempts=3),
         CostMeter(PRICES),
@@ -141,7 +144,7 @@ async def alone() -> Table:
     variants |= {name: same(build_stack([layer], terminal), request) for name, (layer, _) in layers.items()}
     variants["Cache(), a hit of 0.2 KB"] = same(build_stack([Cache()], terminal), Request.chat("m", "x" * 200))
     variants["fresh base"] = fresh(build_stack([], terminal))
-    variants["Cache(), a miss"] = fresh(build_stack([Cache(store=MemoryCache(maxsize=4000))], terminal))
+    variants["Cache(), a miss"] = fresh(build_stack([Cache(store=MemoryCache(maxsize=100))], terminal))
     seen = await in_turns(variants, calls=2000)
     base = seen["base"]
     rows = [Row("no layer", base, "us", 1.0)]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import subprocess
+import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -16,17 +20,20 @@ ASK = Request.chat("m", "hi")
 
 
 def breaker(**changes: Any) -> CircuitBreaker:
+    """A breaker without chance and without growth."""
     settings = {"fail_max": 3, "reset_timeout": 60, "success_threshold": 1, "jitter": 0, "growth": 1}
     return CircuitBreaker(**(settings | changes))
 
 
 async def fail(handler: Any, times: int = 1) -> None:
+    """Ask, and see the service fail."""
     for _ in range(times):
         with pytest.raises(ServerError):
             await handler(ASK)
 
 
 async def refused(handler: Any) -> CircuitOpenError:
+    """Ask, and be refused."""
     with pytest.raises(CircuitOpenError) as caught:
         await handler(ASK)
     return caught.value
@@ -102,6 +109,29 @@ async def test_the_cause_of_a_refusal_holds_on_to_nothing() -> None:
     assert isinstance(cause, ServerError)
     assert cause.__traceback__ is cause.__cause__ is cause.__context__ is cause.call is cause.partial is None
     assert cause is not second.__cause__
+
+
+@simulated_time
+async def test_nothing_keeps_the_error_of_a_call_alive() -> None:
+    """Neither the circuit nor a cycle: without the collector it is gone once its caller lets go, and so is a refusal."""
+    errors: list[weakref.ref[BaseException]] = []
+
+    async def service(request: Request) -> Response:
+        raise ServerError("down")
+
+    handler = breaker(fail_max=1)(service)
+    gc.disable()
+    try:
+        for _ in range(2):
+            try:
+                await handler(ASK)
+            except (ServerError, CircuitOpenError) as error:
+                errors.append(weakref.ref(error))
+        alive = [ref() for ref in errors]
+    finally:
+        gc.enable()
+
+    assert alive == [None, None]
 
 
 @simulated_time
@@ -451,3 +481,15 @@ async def test_one_object_in_two_stacks_shares_its_circuit() -> None:
     await fail(build_stack([layer], FakeTransport(ServerError("down"))))
 
     await refused(build_stack([layer], FakeTransport("up")))
+
+
+def test_pybreaker_is_loaded_with_the_first_breaker_and_not_before() -> None:
+    """It imports redis where that is installed: who builds no breaker does not wait for it, and no call ever does."""
+    code = (
+        "import sys; from llamina import CircuitBreaker; before = 'pybreaker' in sys.modules; "
+        "CircuitBreaker(key='model'); print(before, 'pybreaker' in sys.modules)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "True"]

@@ -15,26 +15,31 @@ ASK = Request.chat("m", "hi")
 
 
 def breaker(**changes: Any) -> CircuitBreaker:
+    """One failure opens it, one success closes it."""
     settings = {"fail_max": 1, "reset_timeout": 60, "success_threshold": 1, "jitter": 0}
     return CircuitBreaker(**(settings | changes))
 
 
 def model(name: str) -> Request:
+    """A request for a model."""
     return Request.chat(name, "hi")
 
 
 async def only_bad_fails(request: Request) -> Response:
+    """A service of which the models called bad are down."""
     if request.model.startswith("bad"):
         raise ServerError("down")
     return Response.of("up")
 
 
 async def fail(handler: Any, request: Request = ASK) -> None:
+    """Ask, and see the service fail."""
     with pytest.raises(ServerError):
         await handler(request)
 
 
 async def refused(handler: Any, request: Request = ASK) -> CircuitOpenError:
+    """Ask, and be refused."""
     with pytest.raises(CircuitOpenError) as caught:
         await handler(request)
     return caught.value
@@ -123,6 +128,31 @@ async def test_an_isolated_circuit_stays_open_until_it_is_closed_by_hand() -> No
     assert error.retry_after is None
     assert "isolated by hand" in str(error)
     assert (await handler(ASK)).text == "up"
+
+
+@simulated_time
+async def test_a_refusal_by_hand_has_no_cause() -> None:
+    """A failure that opened nothing is not why."""
+    layer = breaker(fail_max=2)
+    handler = layer(FakeTransport(ServerError("one")))
+    await fail(handler)
+
+    layer.isolate()
+
+    assert (await refused(handler)).__cause__ is None
+
+
+@simulated_time
+async def test_a_recovery_forgets_the_failure() -> None:
+    """What opened the circuit in the morning is not the cause of a slow afternoon."""
+    layer = breaker(slow_call=1, slow_rate=1.0, minimum_calls=2)
+    handler = layer(FakeTransport([ServerError("morning"), "up", [2.0, "slow"], [2.0, "slow"]]))
+    await fail(handler)
+    await asyncio.sleep(60)
+    for _ in range(3):
+        await handler(ASK)
+
+    assert (await refused(handler)).__cause__ is None
 
 
 @simulated_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pybreaker
@@ -15,16 +16,16 @@ ASK = Request.chat("m", "hi")
 
 
 def breaker(**changes: Any) -> CircuitBreaker:
+    """Two failures open it, two successes close it."""
     settings = {"fail_max": 2, "reset_timeout": 60, "success_threshold": 2, "jitter": 0}
     return CircuitBreaker(**(settings | changes))
 
 
 async def ask(handler: Any, times: int = 1) -> None:
+    """Ask, whatever comes of it."""
     for _ in range(times):
-        try:
+        with contextlib.suppress(ServerError, CircuitOpenError):
             await handler(ASK)
-        except (ServerError, CircuitOpenError):
-            pass
 
 
 class Heard(pybreaker.CircuitBreakerListener):
@@ -81,8 +82,38 @@ async def test_a_function_may_listen() -> None:
 
 
 @simulated_time
+async def test_what_changes_nothing_is_not_heard() -> None:
+    """Closing a closed circuit by hand is no change of its state."""
+    heard: list[tuple[str, str, str]] = []
+    layer = breaker(listeners=[lambda *change: heard.append(change)])
+
+    layer.close()
+
+    assert heard == []
+
+
+@simulated_time
+async def test_an_open_circuit_that_is_opened_again_does_not_stay_so_for_longer() -> None:
+    """Whoever calls pybreaker's `open` once more."""
+    seen: list[Any] = []
+
+    class Keeps(pybreaker.CircuitBreakerListener):
+        def failure(self, cb: Any, exc: BaseException) -> None:
+            seen.append(cb)
+
+    handler = breaker(fail_max=1, reset_timeout=60, listeners=[Keeps()])(FakeTransport([ServerError("down"), "up"]))
+    await ask(handler)
+    await asyncio.sleep(50)
+
+    seen[0].open()
+    await asyncio.sleep(10)
+
+    assert (await handler(ASK)).text == "up"
+
+
+@simulated_time
 async def test_an_opening_by_rate_is_heard_too() -> None:
-    """pybreaker is told to open, although its own counter would not."""
+    """The machine below is told to open, although its own counter would not."""
     heard: list[tuple[str, str, str]] = []
     layer = breaker(fail_max=None, failure_rate=0.5, minimum_calls=2, listeners=[lambda *change: heard.append(change)])
 
@@ -208,7 +239,7 @@ async def test_each_key_has_a_storage_of_its_own() -> None:
 
 def test_a_storage_that_is_none_is_refused() -> None:
     """A URL, say."""
-    with pytest.raises(ConfigurationError, match="must be a pybreaker.CircuitBreakerStorage, got str"):
+    with pytest.raises(ConfigurationError, match=r"must be a pybreaker\.CircuitBreakerStorage, got str"):
         CircuitBreaker(storage="redis://localhost")
 
 
@@ -222,7 +253,7 @@ def test_the_redis_storage_is_refused() -> None:
 
 @simulated_time
 async def test_a_listener_that_turns_the_state_round_is_overruled_and_not_obeyed_by_halves() -> None:
-    """pybreaker and the layer never disagree about the state."""
+    """Layer and pybreaker never disagree about the state."""
 
     class Stubborn(pybreaker.CircuitBreakerListener):
         def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:

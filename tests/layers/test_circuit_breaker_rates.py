@@ -17,10 +17,12 @@ ASK = Request.chat("m", "hi")
 
 
 def breaker(**changes: Any) -> CircuitBreaker:
+    """A breaker that counts no failures in a row."""
     return CircuitBreaker(**({"fail_max": None, "jitter": 0, "success_threshold": 1} | changes))
 
 
 async def ask(handler: Any, times: int) -> list[Any]:
+    """The answer or the error of each call."""
     return [await _outcome(handler) for _ in range(times)]
 
 

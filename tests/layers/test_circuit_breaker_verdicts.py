@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -38,15 +39,15 @@ ASK = Request.chat("m", "hi")
 
 
 def breaker(**changes: Any) -> CircuitBreaker:
+    """One failure opens it, one success closes it."""
     settings = {"fail_max": 1, "reset_timeout": 60, "success_threshold": 1, "jitter": 0}
     return CircuitBreaker(**(settings | changes))
 
 
 async def swallow(awaitable: Any) -> None:
-    try:
+    """Ask, whatever comes of it."""
+    with contextlib.suppress(Exception, asyncio.CancelledError):
         await awaitable
-    except (Exception, asyncio.CancelledError):
-        pass
 
 
 FAILURES = [
@@ -69,6 +70,7 @@ NEUTRAL = [
     CircuitOpenError("another breaker"),
     BudgetExceededError("no money"),
     RequestTimeoutError("no time left to ask", limit="deadline", processed=False),
+    RequestTimeoutError("no connection of ours was free", limit="pool", processed=False),
     LLMError("unknown"),
     ValueError("a mistake of ours"),
     asyncio.CancelledError(),
@@ -114,10 +116,9 @@ def test_what_says_nothing_of_the_service_changes_nothing(error: BaseException, 
         if when == "half-open":
             await swallow(handler(ASK))
             await asyncio.sleep(60)
-        try:
+        with pytest.raises(type(error)) as caught:
             await layer.wrap(_raising(error))(ASK)
-        except BaseException as raised:
-            assert raised is error
+        assert caught.value is error
         between = layer.state()
         await swallow(handler(ASK))
         return between, layer.state()
@@ -133,11 +134,9 @@ async def test_a_stream_counts_when_it_has_ended() -> None:
     stack = build_stack([layer], FakeTransport([ServerError("down"), ["Hel", 5.0, "lo", 5.0]]))
     await swallow(stack(ASK))
     await asyncio.sleep(60)
-    states = []
 
     async with stack.stream(ASK) as stream:
-        async for _event in stream:
-            states.append(layer.state())
+        states = [layer.state() async for _event in stream]
 
     assert states == ["half-open", "half-open"]
     assert layer.state() == "closed"

@@ -20,7 +20,9 @@ from llamina.stores import MemoryCache
 from llamina.testing import simulated_time
 
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["set", "get", "delete"]), st.sampled_from("abcdef"), st.integers(0, 60)), max_size=60
+    st.tuples(st.sampled_from(["set", "get", "delete"]), st.sampled_from("abcdef"), st.integers(0, 60)),
+    min_size=15,
+    max_size=60,
 )
 
 
@@ -124,6 +126,7 @@ def test_it_holds_what_a_model_of_it_holds(
                 model[key] = bytes(size)
             while len(model) > maxsize or sum(map(len, model.values())) > room:
                 model.popitem(last=False)
+        assert set(await held(store, "abcdef")) == set(model)
 
     run_at(0.0, play())
 

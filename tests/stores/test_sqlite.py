@@ -90,6 +90,40 @@ def test_many_open_a_new_file_at_once(tmp_path: Path) -> None:
         play(scene, *[SQLiteCache(tmp_path / f"{number}.db") for _ in range(12)])
 
 
+def test_a_new_file_that_somebody_is_reading_is_waited_for(path: Path) -> None:
+    """A file can be made a cache's only when nobody else uses it: the store waits for that."""
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM sqlite_master").fetchall()
+
+    async def scene(store: SQLiteCache) -> bytes | None:
+        asyncio.get_running_loop().call_later(0.05, reader.close)
+        await store.set("key", b"value")
+        return await value_of(store, "key")
+
+    assert play(scene, SQLiteCache(path)) == b"value"
+
+
+def test_a_refused_switch_to_wal_is_tried_again(path: Path) -> None:
+    """When two make a file at once, SQLite refuses one of them without waiting; the store waits instead."""
+
+    class Refusing:
+        refusals = 2
+
+        def execute(self, statement: str) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+
+    connection: Any = Refusing()
+
+    Link(path, synchronous="normal", busy_timeout=1.0)._switch_to_wal(connection)
+
+    assert connection.refusals == 0
+
+
 def test_namespaces_are_apart(path: Path) -> None:
     """Equal keys in two namespaces are two entries, and no pair of namespace and key is taken for another."""
     pairs = [("", "abc"), ("a", "bc"), ("ab", "c"), ("abc", ""), ("a\0", "bc"), ("a:b", "c"), ("a", "b:c")]
@@ -127,7 +161,7 @@ def test_what_was_stored_first_leaves_first(path: Path) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60)), max_size=25), st.integers(1, 5))
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 60)), min_size=8, max_size=25), st.integers(1, 5))
 def test_it_holds_what_a_model_of_it_holds(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int]], maxsize: int
 ) -> None:
@@ -370,6 +404,19 @@ def test_sets_that_come_together_are_committed_together(path: Path, monkeypatch:
     play(scene, SQLiteCache(path))
     assert sum(sizes) >= 500
     assert len(sizes) <= 5
+
+
+def test_a_transaction_is_done_whole_or_not_at_all(path: Path) -> None:
+    """When one job of a transaction fails, none of it is kept, and the next transaction works."""
+    link = Link(path, synchronous="normal", busy_timeout=1.0)
+    good, bad = "UPDATE totals SET bytes = bytes + 1", "UPDATE nothing"
+
+    failed = link.transaction("BEGIN IMMEDIATE", [lambda on: on.execute(good), lambda on: on.execute(bad)])
+    (found,) = link.transaction("BEGIN", [lambda on: on.execute("SELECT bytes FROM totals").fetchone()])
+    link.close()
+
+    assert [type(outcome.error) for outcome in failed] == [sqlite3.OperationalError] * 2
+    assert found.value == (0,)
 
 
 def test_a_cancelled_caller_takes_nobody_along(path: Path) -> None:

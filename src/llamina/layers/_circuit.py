@@ -203,7 +203,7 @@ class Circuit:
             retry_after=retry_after,
             model=request.model,
         )
-        if self._last_failure is not None:
+        if self._last_failure is not None and not self.isolated:
             # A copy for each: who raises the cause again must not leave a traceback on everybody's.
             error.__cause__ = _bare(self._last_failure)
         return error

@@ -26,8 +26,8 @@ def telling(error: BaseException) -> Exception | None:
     """The error that *error* is for a breaker, None when it says nothing about the service."""
     if isinstance(error, CancelledError) and error.args and isinstance(error.args[0], CutByLimit):
         return RequestTimeoutError(str(error.args[0]), limit="deadline")
-    if isinstance(error, RequestTimeoutError) and error.limit == "deadline" and not error.processed:
-        return None  # there was no time left in which to ask the service
+    if isinstance(error, RequestTimeoutError) and not error.processed and error.limit in ("deadline", "pool"):
+        return None  # no time was left, or no connection of ours was free: the service was not asked
     return error if isinstance(error, Exception) else None
 
 

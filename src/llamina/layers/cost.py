@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from attrs import define, field
+from attrs import field, frozen
 from msgspec.structs import replace
 
 from llamina.call import Attempt, Ledger
@@ -55,7 +55,14 @@ def _unpriced(_layer: Any, _field: Any, value: str) -> None:
         raise ConfigurationError(f'CostMeter.unpriced must be "count" or "refuse", got {value!r}')
 
 
-@define(eq=False, slots=False)
+class _Counts:
+    """What the layer has refused, and what it could not account."""
+
+    def __init__(self) -> None:
+        self.refused = self.faults = 0
+
+
+@frozen(eq=False, slots=False)
 class CostMeter(Layer):
     """Charge every attempt below, and refuse calls for which a budget has no room.
 
@@ -81,14 +88,17 @@ class CostMeter(Layer):
     on_warning: Callable[[Balance], None] | None = field(default=None, kw_only=True, repr=False)
     max_rows: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
 
-    _accounts: Accounts = field(init=False, repr=False, default=None)
-    _rows: Rows = field(init=False, repr=False, default=None)
-    _refused: int = field(init=False, repr=False, default=0)
-    _faults: int = field(init=False, repr=False, default=0)
+    _counts: _Counts = field(init=False, repr=False, factory=_Counts)
+    _accounts: Accounts = field(init=False, repr=False)
+    _rows: Rows = field(init=False, repr=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._accounts = Accounts(self.budgets)
-        self._rows = Rows(self.max_rows)
+    @_accounts.default
+    def _open_accounts(self) -> Accounts:
+        return Accounts(self.budgets)
+
+    @_rows.default
+    def _open_rows(self) -> Rows:
+        return Rows(self.max_rows)
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""
@@ -114,7 +124,7 @@ class CostMeter(Layer):
         price = self.prices.price(request.model, None)
         if price is None:
             if self.unpriced == "refuse" and any(budget.hard for budget in self.budgets):
-                self._refused += 1
+                self._counts.refused += 1
                 raise BudgetExceededError(
                     f"the model {request.model!r} has no price, and the meter refuses what it cannot price; "
                     'give it one in CostMeter(prices=...), or set unpriced="count"',
@@ -126,24 +136,26 @@ class CostMeter(Layer):
             units = price.worst_case(*tokens)
         held = self._accounts.reserve(units, request.tags, time.time(), model=request.model)
         if isinstance(held, Refusal):
-            self._refused += 1
+            self._counts.refused += 1
             raise held.error(model=request.model)
         return held
 
     def _settle(self, request: Request, node: Ledger, reservation: Reservation | None, first: bool) -> None:  # noqa: FBT001
         """Price what was tried below; a meter never fails a call that the provider answered."""
         try:
-            in_flight = [attempt for attempt in node.attempts if not attempt.outcome]
+            in_flight = None
             for attempt in node.attempts:
                 if attempt.outcome:
                     self._charge(attempt, request, first)
                     first = False
-            if in_flight:
+                else:
+                    in_flight = [*(in_flight or ()), attempt]
+            if in_flight is not None:
                 self._settle_later(request, node, reservation, in_flight)
             elif reservation is not None:
                 self._close(node, reservation)
         except Exception:
-            self._faults += 1
+            self._counts.faults += 1
             _log.warning("the cost meter could not account a call", exc_info=True)
 
     def _settle_later(
@@ -164,11 +176,13 @@ class CostMeter(Layer):
 
     def _charge(self, attempt: Attempt, request: Request, first: bool) -> None:  # noqa: FBT001
         units = attempt.cost_units
-        if units is None and attempt.usage is not None:
+        usage = attempt.usage
+        if units is None and usage is not None:
             price = self._price(attempt)
             if price is not None:
-                exact_zero = attempt.outcome != "ok" and attempt.usage_source == "exact" and not attempt.usage.total_tokens
-                units = 0 if exact_zero else price.cost(attempt.usage)
+                # A try that was refused before any work costs nothing, not even a flat fee for the request.
+                refused = attempt.outcome != "ok" and attempt.usage_source == "exact" and not usage.total_tokens
+                units = 0 if refused else price.cost(usage)
                 attempt.cost_units = units
                 attempt.price = price.source
         self._rows.add(attempt, units, request.tags, first)
@@ -223,7 +237,7 @@ class CostMeter(Layer):
             "cost.unpriced": totals.unpriced,
             "cost.by_model": {name: row.cost for name, row in self.by("model").items()},
             "cost.by_user": {name: row.cost for name, row in self.by("user").items()},
-            "cost.refused": self._refused,
+            "cost.refused": self._counts.refused,
             "cost.in_flight": self._accounts.in_flight,
-            "cost.faults": self._faults,
+            "cost.faults": self._counts.faults,
         }

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from attrs import define, field
+from attrs import field, frozen
 
 from llamina.call import Call
 from llamina.errors import LLMError
@@ -48,7 +48,14 @@ def _logger(value: str | logging.Logger) -> logging.Logger:
     return value if isinstance(value, logging.Logger) else logging.getLogger(value)
 
 
-@define(eq=False, slots=False)
+class _Counts:
+    """What the layer has done so far."""
+
+    def __init__(self) -> None:
+        self.records = self.dropped = 0
+
+
+@frozen(eq=False, slots=False)
 class Logger(Layer):
     """Log every call once, when it ends: answered, failed or cancelled.
 
@@ -66,8 +73,7 @@ class Logger(Layer):
     redact: Callable[[str], str] | None = field(default=None, kw_only=True, repr=False)
     max_content: int = field(default=2000, kw_only=True, validator=at_least(1, integer=True))
 
-    _records: int = field(init=False, repr=False, default=0)
-    _dropped: int = field(init=False, repr=False, default=0)
+    _counts: _Counts = field(init=False, repr=False, factory=_Counts)
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""
@@ -104,9 +110,9 @@ class Logger(Layer):
             record = logger.makeRecord(logger.name, level, __file__, 0, _Line(fields), (), None, "handle")
             record.__dict__.update(fields)
             logger.handle(record)
-            self._records += 1
+            self._counts.records += 1
         except Exception:  # noqa: BLE001 - a log never fails a call; counted instead
-            self._dropped += 1
+            self._counts.dropped += 1
 
     def _content(self, text: str) -> str:
         if self.redact is not None:
@@ -115,7 +121,7 @@ class Logger(Layer):
 
     def stats(self) -> dict[str, Any]:
         """`logger.records` written, `logger.dropped` lost to a handler or a redactor that raised."""
-        return {"logger.records": self._records, "logger.dropped": self._dropped}
+        return {"logger.records": self._counts.records, "logger.dropped": self._counts.dropped}
 
 
 def _fields(

@@ -20,8 +20,7 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, field
-from msgspec.structs import replace
+from attrs import field, frozen
 
 from llamina.errors import CircuitOpenError, ConfigurationError, LLMError, RateLimitError
 from llamina.layer import Layer
@@ -57,7 +56,19 @@ def _usable(_layer: Any, _field: Any, value: Any) -> None:
             )
 
 
-@define(eq=False, slots=False)
+class _Counts:
+    """What the layer has done so far."""
+
+    def __init__(self) -> None:
+        self.calls = self.successful = self.retries = 0
+        self.waited = 0.0
+        self.reasons: dict[str, int] = {}
+
+    def because(self, reason: str) -> None:
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+
+
+@frozen(eq=False, slots=False)
 class Retry(Layer):
     """Call the handlers below again while that can help.
 
@@ -86,29 +97,23 @@ class Retry(Layer):
     side_effects: Callable[[Request], bool] = field(default=_stores, kw_only=True, repr=False)
     rng: random.Random = field(factory=random.Random, kw_only=True, repr=False)
 
-    _counts: dict[str, int] = field(init=False, repr=False, factory=dict)
-    _calls: int = field(init=False, repr=False, default=0)
-    _successful: int = field(init=False, repr=False, default=0)
-    _retries: int = field(init=False, repr=False, default=0)
-    _waited: float = field(init=False, repr=False, default=0.0)
-    _learning: tuple[Any, ...] = field(init=False, repr=False, default=())
+    _counts: _Counts = field(init=False, repr=False, factory=_Counts)
+    _learning: tuple[Any, ...] = field(init=False, repr=False)
 
-    def __attrs_post_init__(self) -> None:
+    @_learning.default
+    def _policies_that_learn(self) -> tuple[Any, ...]:
         policies = self.backoff.values() if isinstance(self.backoff, Mapping) else (self.backoff,)
-        self._learning = tuple([policy for policy in policies if _learns(policy)])
+        return tuple([policy for policy in policies if _learns(policy)])
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""
         budget = self.budget
         deposit = None if budget is None else budget.deposit
         learning = self._learning
+        counts = self._counts
 
         async def handle(request: Request) -> Response:
-            self._calls += 1
-            ledger = request.ledger
-            if ledger is not None:
-                ledger = ledger.child()
-                request = replace(request, ledger=ledger)
+            counts.calls += 1
             tried = 0
             delay: float | None = None
             while True:
@@ -122,20 +127,21 @@ class Retry(Layer):
                         policy.observe_error(error, get_running_loop().time())
                     reason, delay = self._decide(request, error, tried, delay)
                     if reason:
-                        self._counts[reason] = self._counts.get(reason, 0) + 1
+                        counts.because(reason)
                         raise
                 else:
                     if deposit is not None:
                         deposit()
                     for policy in learning:
                         policy.observe_success(get_running_loop().time())
-                    self._successful += 1
+                    counts.successful += 1
                     if tried > 1:
-                        self._counts["recovered"] = self._counts.get("recovered", 0) + 1
+                        counts.because("recovered")
                     return response
                 # Outside of the except block, so that a cancellation here does not drag the old error along.
-                self._retries += 1
-                self._waited += delay
+                counts.retries += 1
+                counts.waited += delay
+                ledger = request.ledger
                 if ledger is not None and ledger.attempts:
                     ledger.attempts[-1].backoff = delay
                 await asyncio.sleep(delay)
@@ -191,20 +197,21 @@ class Retry(Layer):
                 retry_after=wait,
                 processed=False,
             )
-        self._waited += wait
+        self._counts.waited += wait
         await asyncio.sleep(wait)
 
     def stats(self) -> dict[str, Any]:
         """`retry.attempts` made, `.successful` calls, `.failed` calls, `.delay` seconds waited, why it gave up."""
-        failed = sum([count for reason, count in self._counts.items() if reason != "recovered"])
-        gave_up = {f"retry.{name}": count for name, count in self._counts.items()}
+        counts = self._counts
+        failed = sum([count for reason, count in counts.reasons.items() if reason != "recovered"])
+        gave_up = {f"retry.{name}": count for name, count in counts.reasons.items()}
         return {
-            "retry.calls": self._calls,
-            "retry.attempts": self._calls + self._retries,
-            "retry.retries": self._retries,
-            "retry.successful": self._successful,
+            "retry.calls": counts.calls,
+            "retry.attempts": counts.calls + counts.retries,
+            "retry.retries": counts.retries,
+            "retry.successful": counts.successful,
             "retry.failed": failed,
-            "retry.delay": self._waited,
+            "retry.delay": counts.waited,
             **gave_up,
         }
 

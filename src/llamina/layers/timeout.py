@@ -18,7 +18,7 @@ from asyncio import get_running_loop
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from attrs import define, field
+from attrs import field, frozen
 from msgspec.structs import replace
 
 from llamina.errors import LLMError, RequestTimeoutError
@@ -32,7 +32,16 @@ from llamina.sink import Sink, Writer
 __all__ = ["Timeout"]
 
 
-@define(eq=False, slots=False)
+class _Counts:
+    """What the layer has done so far, and the work that it left behind."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.fired: dict[str, int] = {}
+        self.left: set[asyncio.Task[Any]] = set()
+
+
+@frozen(eq=False, slots=False)
 class Timeout(Layer):
     """Bound the time of the handlers below.
 
@@ -52,17 +61,16 @@ class Timeout(Layer):
     idle: float | None = field(default=None, kw_only=True, validator=optional(positive()))
     grace: float = field(default=1.0, kw_only=True, validator=non_negative())
 
-    _fired: dict[str, int] = field(init=False, repr=False, factory=dict)
-    _calls: int = field(init=False, repr=False, default=0)
-    _left: set[asyncio.Task[Any]] = field(init=False, repr=False, factory=set)
+    _counts: _Counts = field(init=False, repr=False, factory=_Counts)
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""
         seconds = self.seconds
+        counts = self._counts
         watches_events = self.first_event is not None or self.idle is not None
 
         async def handle(request: Request) -> Response:
-            self._calls += 1
+            counts.calls += 1
             loop = get_running_loop()
             now = loop.time()
             outer = request.deadline
@@ -97,7 +105,7 @@ class Timeout(Layer):
             self._leave(run)
             if run.succeeded():
                 return run.result()
-            self._fired[run.fired] = self._fired.get(run.fired, 0) + 1
+            counts.fired[run.fired] = counts.fired.get(run.fired, 0) + 1
             cause = run.error()
             if isinstance(cause, LLMError):
                 raise cause
@@ -121,23 +129,24 @@ class Timeout(Layer):
     def _leave(self, run: _Run) -> None:
         task = run.task
         if not task.done():
-            self._left.add(task)
-            task.add_done_callback(self._left.discard)
+            self._counts.left.add(task)
+            task.add_done_callback(self._counts.left.discard)
 
     def stats(self) -> dict[str, Any]:
         """`timeout.calls`, `timeout.fired` in all and by limit, `timeout.left_behind` work that still cleans up."""
-        by_limit = {f"timeout.fired.{name}": count for name, count in self._fired.items()}
+        counts = self._counts
+        by_limit = {f"timeout.fired.{name}": count for name, count in counts.fired.items()}
         return {
-            "timeout.calls": self._calls,
-            "timeout.fired": sum(self._fired.values()),
+            "timeout.calls": counts.calls,
+            "timeout.fired": sum(counts.fired.values()),
             **by_limit,
-            "timeout.left_behind": len(self._left),
+            "timeout.left_behind": len(counts.left),
         }
 
     async def aclose(self) -> None:
         """Wait for work that was cut and still cleans up."""
-        while self._left:
-            await asyncio.wait(list(self._left))
+        while left := self._counts.left:
+            await asyncio.wait(list(left))
 
 
 _MISSED = {"total": "answer", "deadline": "answer", "first_event": "first event", "idle": "further event"}

@@ -2,57 +2,105 @@
 
     attempts: int = field(validator=at_least(1, integer=True, remedy="leave Retry out of the stack to disable it"))
     seconds: float | None = field(default=None, validator=optional(positive()))
+    cap: float = field(default=30.0, validator=not_below("base"))
+
+    Retry.attempts must be at least 1, got 0; leave Retry out of the stack to disable it
+
+The one surprise: True is no number here, though it is one to Python; nor are NaN, infinity, or a text of digits.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from llamina.errors import ConfigurationError
 
-__all__ = ["at_least", "fraction", "non_negative", "optional", "positive"]
+__all__ = ["at_least", "between", "finite", "fraction", "non_negative", "not_below", "one_of", "optional", "positive"]
 
 Validator = Callable[[Any, Any, Any], None]
 
 
 def _refuse(instance: Any, attribute: Any, must: str, value: Any, remedy: str) -> None:
-    name = attribute.name.lstrip("_")
+    # The name that the caller wrote, which may differ from the one that the object keeps it under.
+    name = getattr(attribute, "alias", None) or attribute.name.lstrip("_")
     text = f"{type(instance).__name__}.{name} must be {must}, got {value!r}"
     raise ConfigurationError(f"{text}; {remedy}" if remedy else text)
 
 
-def _number(holds: Callable[[float], bool], must: str, *, integer: bool = False, remedy: str = "") -> Validator:
-    kinds: Any = int if integer else (int, float)
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # a whole number that no float can hold would fail in the first sum
+        return False
 
+
+def _number(holds: Callable[[float], bool], must: str, *, integer: bool = False, remedy: str = "") -> Validator:
     def validate(instance: Any, attribute: Any, value: Any) -> None:
-        good = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-        if not good or not holds(value):
+        if integer and not (isinstance(value, int) and _is_number(value)):
+            _refuse(instance, attribute, f"a whole number, {must}", value, remedy)
+        if not _is_number(value):
+            _refuse(instance, attribute, f"a finite number, {must}" if must else "a finite number", value, remedy)
+        if not holds(value):
             _refuse(instance, attribute, must, value, remedy)
 
     return validate
 
 
+def finite(*, remedy: str = "") -> Validator:
+    """A number that is neither NaN nor infinite."""
+    return _number(lambda _: True, "", remedy=remedy)
+
+
 def at_least(minimum: float, *, integer: bool = False, remedy: str = "") -> Validator:
     """A finite number of at least *minimum*; a whole one with *integer*."""
-    must = f"at least {minimum}" if not integer else f"a whole number of at least {minimum}"
-    return _number(lambda value: value >= minimum, must, integer=integer, remedy=remedy)
+    return _number(lambda value: value >= minimum, f"at least {minimum}", integer=integer, remedy=remedy)
 
 
 def positive(*, remedy: str = "") -> Validator:
     """A finite number above 0."""
-    return _number(lambda value: value > 0, "a number above 0", remedy=remedy)
+    return _number(lambda value: value > 0, "above 0", remedy=remedy)
 
 
 def non_negative(*, remedy: str = "") -> Validator:
     """A finite number of at least 0."""
-    return _number(lambda value: value >= 0, "a number of at least 0", remedy=remedy)
+    return at_least(0, remedy=remedy)
+
+
+def between(low: float, high: float, *, remedy: str = "") -> Validator:
+    """A number from *low* to *high*, both included."""
+    return _number(lambda value: low <= value <= high, f"from {low} to {high}", remedy=remedy)
 
 
 def fraction(*, remedy: str = "") -> Validator:
     """A number above 0 and up to 1."""
-    return _number(lambda value: 0 < value <= 1, "a share above 0 and up to 1", remedy=remedy)
+    return _number(lambda value: 0 < value <= 1, "above 0 and up to 1", remedy=remedy)
+
+
+def not_below(other: str, *, remedy: str = "") -> Validator:
+    """A finite number above 0 that is at least the field *other* of the same object."""
+
+    def validate(instance: Any, attribute: Any, value: Any) -> None:
+        positive(remedy=remedy)(instance, attribute, value)
+        floor = getattr(instance, other)
+        if value < floor:
+            _refuse(instance, attribute, f"at least {other}, which is {floor!r}", value, remedy)
+
+    return validate
+
+
+def one_of(*choices: str, remedy: str = "") -> Validator:
+    """One of some words."""
+    words = ", ".join(map(repr, choices))
+
+    def validate(instance: Any, attribute: Any, value: Any) -> None:
+        if not isinstance(value, str) or value not in choices:
+            _refuse(instance, attribute, f"one of {words}", value, remedy)
+
+    return validate
 
 
 def optional(validator: Validator) -> Validator:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 
-from attrs import define, field
+from attrs import define, field, setters
 
 from llamina.errors import OverloadedError, QuotaExceededError, RateLimitError
 
@@ -27,7 +27,7 @@ _KINDS = 64  # classes of errors that are remembered
 _SCALE = 0.4  # the constant C of CUBIC
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=setters.NO_OP)  # what is learnt is not validated anew with each call
 class Adaptive:
     """Learn from what is observed.
 

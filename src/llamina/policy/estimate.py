@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 
 __all__ = ["DEFAULT_OUTPUT_TOKENS", "MESSAGE_TOKENS", "estimate_input", "estimate_tokens", "output_limit", "worst_case"]
 
-BYTES_PER_TOKEN = 4
+_BYTES_PER_TOKEN = 4
 MESSAGE_TOKENS = 3
 """Tokens that the role and the separators of one message take, on top of its text."""
 DEFAULT_OUTPUT_TOKENS = 4096
@@ -33,7 +33,7 @@ def estimate_tokens(text: str | int) -> int:
     if isinstance(text, str):
         # `isascii` reads a flag, so plain English costs no copy; a lone surrogate counts as the three bytes it takes.
         text = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-    return -(-text // BYTES_PER_TOKEN) if text > 0 else 0
+    return -(-text // _BYTES_PER_TOKEN) if text > 0 else 0
 
 
 def estimate_input(texts: Iterable[str | int]) -> int:

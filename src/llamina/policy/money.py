@@ -17,7 +17,7 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOpera
 
 from llamina.errors import ConfigurationError
 
-__all__ = ["UNITS_PER_USD", "to_decimal", "to_units"]
+__all__ = ["UNITS_PER_USD", "parse_usd", "to_decimal", "to_units"]
 
 UNITS_PER_USD = 10**12
 """Pico-dollars in one US dollar."""

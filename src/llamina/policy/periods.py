@@ -23,7 +23,7 @@ from attrs import field, frozen
 
 from llamina.errors import ConfigurationError
 
-__all__ = ["Period", "PeriodClock"]
+__all__ = ["Period", "PeriodClock", "find_zone"]
 
 _KINDS = ("day", "week", "month")
 _FOREVER = (-math.inf, math.inf)

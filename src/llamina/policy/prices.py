@@ -33,7 +33,7 @@ from llamina.errors import ConfigurationError
 
 from .money import parse_usd, to_units
 
-__all__ = ["FirstOf", "MappingPrices", "Price", "PriceBook", "price_book"]
+__all__ = ["REMEMBERED", "FirstOf", "MappingPrices", "Price", "PriceBook", "price_book"]
 
 _RATES = ("input", "output", "cache_read", "cache_write", "reasoning")
 _FIELDS = (*_RATES, "request", "above", "batch")

@@ -13,14 +13,14 @@ The one surprise: only retryable failures are paid for. A flood of invalid reque
 
 from __future__ import annotations
 
-from attrs import define, field
+from attrs import define, field, setters
 
 from ._validate import non_negative, positive
 
 __all__ = ["RetryBudget"]
 
 
-@define(eq=False)
+@define(eq=False, on_setattr=setters.NO_OP)  # a balance that changes with each call is not validated anew
 class RetryBudget:
     """A bucket of retries.
 

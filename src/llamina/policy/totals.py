@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,7 +23,10 @@ __all__ = ["OTHER", "Rows", "Totals"]
 OTHER = "other"
 """The row of all values beyond the bound."""
 
-_TAGS = 32  # names of tags that have rows; what callers send must not grow memory without end
+# What callers send must not grow memory without end: names of tags that have rows, and kinds of calls that are told apart
+# before they are folded into sums.
+_TAGS = 32
+_KINDS = 4096
 
 
 class Totals(msgspec.Struct):
@@ -51,6 +54,11 @@ class Totals(msgspec.Struct):
         """USD, exact."""
         return to_decimal(self._units)
 
+    def include(self, other: Totals) -> None:
+        """Add the counts of *other*."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def __repr__(self) -> str:
         notes = f", {self.estimated} estimated" if self.estimated else ""
         notes += f", {self.unpriced} unpriced" if self.unpriced else ""
@@ -61,62 +69,71 @@ class Totals(msgspec.Struct):
 
 
 class Rows:
-    """The totals of everything and of each value of each tag, kept up to date with each attempt."""
+    """One row for each kind of call (model, provider, tags); sums over them are made when they are asked for."""
 
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
-        self._all = Totals()
-        self._by: dict[str, dict[str, Totals]] = {"model": {}, "provider": {}}
-        self._known: dict[tuple[object, ...], list[Totals]] = {}
+        self._kinds: dict[tuple[object, ...], Totals] = {}
+        self._folded = Totals()
+        self._folded_by: dict[str, dict[str, Totals]] = {}
 
     def add(self, attempt: Attempt, units: int | None, tags: Mapping[str, str], first: bool) -> None:  # noqa: FBT001
         """Count *attempt*, which cost *units* pico-dollars (None: no price); *first* of its logical call or not."""
-        key = (attempt.model, attempt.provider, *tags.items())
-        rows = self._known.get(key)
-        if rows is None:
-            rows = self._find(key, attempt, tags)
+        key = (attempt.model, attempt.provider, *tags.items()) if tags else (attempt.model, attempt.provider)
+        row = self._kinds.get(key)
+        if row is None:
+            if len(self._kinds) >= _KINDS:
+                self._fold()
+            row = self._kinds[key] = Totals()
+        row.attempts += 1
+        if first:
+            row.requests += 1
         usage = attempt.usage
-        estimated = attempt.usage_source != "exact"
-        for row in rows:
-            row.requests += first
-            row.attempts += 1
-            if usage is not None:
-                row.input_tokens += usage.input_tokens
-                row.output_tokens += usage.output_tokens
+        if usage is not None:
+            row.input_tokens += usage.input_tokens
+            row.output_tokens += usage.output_tokens
+            if usage.cache_read_tokens:
                 row.cache_read_tokens += usage.cache_read_tokens
+            if usage.reasoning_tokens:
                 row.reasoning_tokens += usage.reasoning_tokens
-            if estimated:
-                row.estimated += 1
-            if units is None:
-                row.unpriced += 1
-            else:
-                row._units += units
+        if attempt.usage_source != "exact":
+            row.estimated += 1
+        if units is None:
+            row.unpriced += 1
+        else:
+            row._units += units
 
-    def _find(self, key: tuple[object, ...], attempt: Attempt, tags: Mapping[str, str]) -> list[Totals]:
-        """The rows that one kind of call counts in; looked up once for each kind."""
-        if len(self._known) >= 4096:
-            self._known.clear()
-        named = {"model": attempt.model, "provider": attempt.provider or "unknown"}
-        rows = [self._all]
-        for tag, value in {**tags, **named}.items():
-            table = self._by.get(tag)
-            if table is None:
-                if len(self._by) >= _TAGS:
-                    continue
-                table = self._by[tag] = {}
-            if value not in table and len(table) >= self._max_rows:
-                value = OTHER
-            row = table.get(value)
-            if row is None:
-                row = table[value] = Totals()
-            rows.append(row)
-        self._known[key] = rows
-        return rows
+    def _fold(self) -> None:
+        """Make room: keep the sums of the kinds so far, and forget which combinations made them."""
+        for key, row in self._kinds.items():
+            self._folded.include(row)
+            for tag, value in _names(key).items():
+                if tag in self._folded_by or len(self._folded_by) < _TAGS:
+                    self._include(self._folded_by.setdefault(tag, {}), value, row)
+        self._kinds.clear()
+
+    def _include(self, table: dict[str, Totals], value: str, row: Totals) -> None:
+        if value not in table and len(table) >= self._max_rows:
+            value = OTHER
+        table.setdefault(value, Totals()).include(row)
 
     def totals(self) -> Totals:
-        """A copy of the totals of everything."""
-        return msgspec.structs.replace(self._all)
+        """The totals of everything."""
+        total = msgspec.structs.replace(self._folded)
+        for row in self._kinds.values():
+            total.include(row)
+        return total
 
     def by(self, tag: str) -> dict[str, Totals]:
-        """Copies of the totals by the values of *tag*."""
-        return {value: msgspec.structs.replace(row) for value, row in self._by.get(tag, {}).items()}
+        """The totals by the values of *tag*, of "model" or of "provider"."""
+        table = {value: msgspec.structs.replace(row) for value, row in self._folded_by.get(tag, {}).items()}
+        for key, row in self._kinds.items():
+            value = _names(key).get(tag)
+            if value is not None:
+                self._include(table, value, row)
+        return table
+
+
+def _names(key: tuple[Any, ...]) -> dict[str, str]:
+    model, provider, *tags = key
+    return {**dict(tags), "model": model, "provider": provider or "unknown"}

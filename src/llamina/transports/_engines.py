@@ -42,10 +42,10 @@ class Target(NamedTuple):
 
 
 class Answer(Protocol):
-    """The answer to one request; its body is read piece by piece."""
+    """The answer to one request; its body is read piece by piece. The names of its headers are in lower case."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: dict[str, str]
 
     async def read(self) -> bytes:
         """The next piece of the body, b"" at its end."""
@@ -197,9 +197,12 @@ class _HttpxAnswer:
     def __init__(self, response: Any) -> None:
         self._response = response
         self.status: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
+        # One pass over the bytes is cheaper than two look-ups in the client's own mapping.
+        self.headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
+        }
         # Raw bytes are cheaper, but a body may be compressed, or may have been read by a hook of the user's.
-        decoded = response.is_stream_consumed or "content-encoding" in response.headers
+        decoded = response.is_stream_consumed or "content-encoding" in self.headers
         self._pieces = response.aiter_bytes() if decoded else response.aiter_raw()
 
     async def read(self) -> bytes:
@@ -253,7 +256,7 @@ class _AiohttpAnswer:
         self._response = response
         self._content = response.content
         self.status: int = response.status
-        self.headers: Mapping[str, str] = response.headers
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
 
     async def read(self) -> bytes:
         while True:

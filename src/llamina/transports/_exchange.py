@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -90,7 +91,7 @@ class Exchange:
             response = await (self._follow() if await self._is_stream() else self._whole())
         finally:
             await answer.close()
-        return replace(response, request_id=self._request_id, rate_limit=parse_rate_limit(answer.headers) or None)
+        return replace(response, request_id=self._request_id, rate_limit=_rate_limit(answer.headers))
 
     async def _post(self, engine: Engine) -> Answer:
         body = self._body()
@@ -262,3 +263,9 @@ class Exchange:
         if error.partial is None and partial is not None and partial.message.parts:
             error.partial = partial
         return error
+
+
+def _rate_limit(headers: Mapping[str, str]) -> Mapping[str, float] | None:
+    """What the headers say of limits; most answers say nothing, and then nothing is parsed."""
+    limits = {name: value for name, value in headers.items() if "ratelimit" in name}
+    return parse_rate_limit(limits) if limits else None
