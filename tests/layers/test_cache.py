@@ -63,7 +63,9 @@ async def test_a_miss_returns_the_very_answer_from_below() -> None:
 async def test_everything_in_an_answer_survives() -> None:
     """Parts of all kinds, raw slots, usage, reasons and unknown fields come back as they were stored."""
     full = Response(
-        Message("assistant", (Reasoning("hm", {"signature": "s"}), Text("yes"), ToolCall("c", "f", '{"a": 1}', {"x": [1]}))),
+        Message(
+            "assistant", (Reasoning("hm", {"signature": "s"}), Text("yes"), ToolCall("c", "f", '{"a": 1}', {"x": [1]}))
+        ),
         Usage(10, 20, 3, 4, 5, {"own": 1}),
         "tool_calls",
         "model",

@@ -279,17 +279,17 @@ async def test_a_breaker_that_observes_judges_but_refuses_nothing() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"fail_max": 0}, r"CircuitBreaker\.fail_max must be a whole number of at least 1, got 0"),
+        ({"fail_max": 0}, r"CircuitBreaker\.fail_max must be .*, got 0"),
         ({"fail_max": 2.5}, r"CircuitBreaker\.fail_max"),
         ({"fail_max": None}, "nothing would ever open it"),
-        ({"reset_timeout": 0}, r"CircuitBreaker\.reset_timeout must be a number above 0, got 0"),
+        ({"reset_timeout": 0}, r"CircuitBreaker\.reset_timeout must be .*, got 0"),
         ({"reset_timeout": float("nan")}, "reset_timeout"),
         ({"reset_timeout": float("inf")}, "reset_timeout"),
         ({"reset_timeout": "60"}, "reset_timeout"),
         ({"success_threshold": 0}, "success_threshold"),
         ({"half_open_max": True}, "half_open_max"),
         ({"failure_rate": 0}, "failure_rate"),
-        ({"failure_rate": 50}, r"CircuitBreaker\.failure_rate must be a share above 0 and up to 1, got 50"),
+        ({"failure_rate": 50}, r"CircuitBreaker\.failure_rate must be .* up to 1, got 50"),
         ({"window": -1}, "window"),
         ({"minimum_calls": 0}, "minimum_calls"),
         ({"slow_call": 5}, "slow_rate"),
@@ -305,6 +305,7 @@ async def test_a_breaker_that_observes_judges_but_refuses_nothing() -> None:
         ({"listeners": [3]}, "listeners"),
         ({"key": "model", "storage": object()}, "storage"),
         ({"name": 7}, "name"),
+        ({"rng": 7}, "rng"),
     ],
 )
 def test_a_wrong_setting_is_refused_when_it_is_built(settings: dict[str, Any], complaint: str) -> None:

@@ -237,6 +237,19 @@ async def test_each_key_has_a_storage_of_its_own() -> None:
     assert {name: storage.state for name, storage in storages.items()} == {"m": "open"}
 
 
+def test_a_storage_that_cannot_be_made_fails_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    """The circuit does without, and the log says why."""
+
+    @simulated_time
+    async def play() -> str:
+        return (await layer(FakeTransport("up"))(ASK)).text
+
+    layer = breaker(key="model", storage=_broken)
+
+    assert play() == "up"
+    assert "could not be made" in caplog.text
+
+
 def test_a_storage_that_is_none_is_refused() -> None:
     """A URL, say."""
     with pytest.raises(ConfigurationError, match=r"must be a pybreaker\.CircuitBreakerStorage, got str"):

@@ -292,3 +292,24 @@ async def test_a_strangers_error_is_kept_as_text_only() -> None:
     cause = caught.value.__cause__
     assert str(cause) == "_Strange: connection lost"
     assert "sk-secret" not in repr(vars(cause))
+
+
+class _Uncopyable(ServerError):
+    """An error of ours that somebody made impossible to copy."""
+
+    def __copy__(self) -> ServerError:
+        raise TypeError("no")
+
+
+@simulated_time
+async def test_an_error_that_cannot_be_copied_still_counts_and_still_goes_through() -> None:
+    """The refusal's cause then says what can be said: its class."""
+    layer = breaker()
+    handler = layer(FakeTransport(_Uncopyable("down")))
+    with pytest.raises(_Uncopyable):
+        await handler(ASK)
+
+    with pytest.raises(CircuitOpenError) as caught:
+        await handler(ASK)
+
+    assert "_Uncopyable" in str(caught.value.__cause__)

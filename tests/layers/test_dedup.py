@@ -57,7 +57,14 @@ async def test_tenants_never_share_a_flight() -> None:
     """The tag tenant keeps callers apart; other tags only do when the layer is scoped by them."""
     fake = FakeTransport([[1.0, "answer"]], repeat=True)
     stack = build_stack([Dedup()], fake)
-    tags: list[dict[str, str]] = [{"tenant": "a"}, {"tenant": "b"}, {}, {"user": "ada"}, {"user": "bob"}, {"tenant": ""}]
+    tags: list[dict[str, str]] = [
+        {"tenant": "a"},
+        {"tenant": "b"},
+        {},
+        {"user": "ada"},
+        {"user": "bob"},
+        {"tenant": ""},
+    ]
 
     await asyncio.gather(*(stack(ASK.evolve(tags=each)) for each in tags))
 

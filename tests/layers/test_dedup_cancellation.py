@@ -20,10 +20,12 @@ SLOW = ["Hel", 5.0, "lo", 5.0]
 
 
 async def plain(stack: Stack) -> Response:
+    """Wait for the whole answer."""
     return await stack(ASK)
 
 
 async def streamed(stack: Stack) -> Response:
+    """Read the answer as a stream."""
     async with stack.stream(ASK) as stream:
         return await stream.complete()
 
@@ -33,6 +35,7 @@ both_ways = pytest.mark.parametrize("ask", [plain, streamed])
 
 
 def begin(ask: Way, stack: Stack, number: int) -> list[asyncio.Task[Response]]:
+    """So many callers at once."""
     return [asyncio.create_task(ask(stack)) for _ in range(number)]  # type: ignore[arg-type]
 
 
@@ -287,7 +290,7 @@ async def test_whoever_comes_and_goes_when_he_likes_everything_is_paid_once_and_
     calls: list[Any] = []
     answers: list[str] = []
 
-    async def caller(streams: bool, comes: float) -> None:
+    async def caller(comes: float, *, streams: bool) -> None:
         await asyncio.sleep(comes)
         if streams:
             stream = stack.stream(ASK)
@@ -297,8 +300,8 @@ async def test_whoever_comes_and_goes_when_he_likes_everything_is_paid_once_and_
         else:
             answers.append((await build_stack([_noting(calls)], stack)(ASK)).text)
 
-    async def play(streams: bool, comes: float, leaves: tuple[float, int] | None) -> BaseException | None:
-        task = asyncio.create_task(caller(streams, comes))
+    async def play(comes: float, leaves: tuple[float, int] | None, *, streams: bool) -> BaseException | None:
+        task = asyncio.create_task(caller(comes, streams=streams))
         await asyncio.wait([task], timeout=None if leaves is None else leaves[0])
         for _ in range(0 if leaves is None else leaves[1]):
             await asyncio.sleep(0)
@@ -307,7 +310,7 @@ async def test_whoever_comes_and_goes_when_he_likes_everything_is_paid_once_and_
         assert task.cancelled() or not cut
         return None if task.cancelled() else task.exception()
 
-    errors = await asyncio.gather(*(play(*each) for each in plan))
+    errors = await asyncio.gather(*(play(comes, leaves, streams=streams) for streams, comes, leaves in plan))
 
     assert all(error is None or isinstance(error, ServerError) for error in errors)
     assert set(answers) <= {"ab"}

@@ -44,7 +44,7 @@ class RawServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> RawServer:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

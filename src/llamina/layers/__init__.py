@@ -1,1 +1,1 @@
-"""layers"""
+"""The shipped layers, one concern a file."""

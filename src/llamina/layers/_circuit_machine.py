@@ -42,7 +42,7 @@ class Machine:
         success_threshold: successes that close it when it is half open.
         follow: called with "closed", "open" or "half-open".
         listeners: pybreaker's, or functions of the circuit's name, its old and its new state.
-        storage: a pybreaker storage; it is read once, now, and then fed.
+        storage: a pybreaker storage, or a function of *name* that makes one; it is read once, now, and then fed.
 
     Raises:
         ConfigurationError: *storage* is none of pybreaker's, or would make calls wait for a network.
@@ -66,7 +66,7 @@ class Machine:
             reset_timeout=reset_timeout,
             success_threshold=success_threshold,
             listeners=[_Follower(self._tell), *[_Guarded(listener) for listener in listeners]],
-            state_storage=None if storage is None else _Mirror(storage),
+            state_storage=_storage(storage, name),
             name=name,
             throw_new_error_on_trip=False,
         )
@@ -169,6 +169,16 @@ class _Guarded(pybreaker.CircuitBreakerListener):
                 hear(*facts)
         except Exception:  # noqa: BLE001 - whatever it is, the call has an outcome of its own
             _log.warning("a listener of a circuit breaker failed", exc_info=True)
+
+
+def _storage(storage: Any, name: str) -> _Mirror | None:
+    if callable(storage):
+        try:
+            storage = storage(name)
+        except Exception:  # noqa: BLE001 - the circuit does without; a call must not fail for it
+            _log.warning("the storage of the circuit %r could not be made", name, exc_info=True)
+            return None
+    return None if storage is None else _Mirror(storage)
 
 
 class _Mirror(pybreaker.CircuitMemoryStorage):

@@ -67,10 +67,10 @@ class Shelf:
             return None
         try:
             getting: Any = self.store.get(key)
-            waits_for = getting.send(None)
-        except StopIteration as found:
-            entry: Entry | None = found.value
-            return entry
+            try:
+                waits_for = getting.send(None)
+            except StopIteration as found:
+                return _entry(found.value)
         except Exception as error:  # noqa: BLE001 - a broken store is a miss, whatever breaks in it
             self.failed("get", error)
             return None
@@ -82,7 +82,7 @@ class Shelf:
         entry = None
         try:
             async with asyncio.timeout(self._timeout):
-                entry = await _rest_of(getting, waits_for)
+                entry = _entry(await _rest_of(getting, waits_for))
         except Exception as error:  # noqa: BLE001 - as above
             self.failed("get", error)
         finally:
@@ -151,6 +151,12 @@ class Shelf:
             return True
         self._rests_until = None
         return False
+
+
+def _entry(found: Any) -> Entry | None:
+    if found is None or isinstance(found, Entry):
+        return found
+    raise TypeError(f"a store's get must return an Entry or None, got {type(found).__name__}")
 
 
 @types.coroutine

@@ -137,7 +137,7 @@ class Cache(Layer):
                 counts.skipped += 1
             else:
                 entry = look(key)
-                if entry is not None and type(entry) is not Entry:
+                if entry is not None and not isinstance(entry, Entry):
                     entry = await entry
                 if entry is not None and (entry.fresh or stale_too):
                     response = self._opened(entry, request.call)

@@ -63,6 +63,11 @@ def _valid_classify(_layer: Any, _attribute: Any, value: Any) -> None:
         raise ConfigurationError(f"CircuitBreaker.classify must be a function of an error, got {value!r}")
 
 
+def _valid_rng(_layer: Any, _attribute: Any, value: Any) -> None:
+    if isinstance(value, type) or not callable(getattr(value, "random", None)):
+        raise ConfigurationError(f"CircuitBreaker.rng must be a generator like random.Random(7), got {value!r}")
+
+
 def _valid_name(_layer: Any, _attribute: Any, value: Any) -> None:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"CircuitBreaker.name must be text that names the circuit, got {value!r}")
@@ -135,7 +140,7 @@ class CircuitBreaker(Layer):
     growth: float = field(default=2.0, kw_only=True, validator=at_least(1.0))
     max_reset_timeout: float | None = field(default=None, kw_only=True, validator=optional(positive()))
     jitter: float = field(default=0.1, kw_only=True, validator=non_negative())
-    rng: random.Random = field(factory=random.Random, kw_only=True, repr=False)
+    rng: random.Random = field(factory=random.Random, kw_only=True, repr=False, validator=_valid_rng)
     key: Callable[[Request], str] | str | None = field(default=None, kw_only=True, validator=_valid_key)
     max_circuits: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
     classify: Callable[[BaseException], Any] = field(
@@ -194,7 +199,7 @@ class CircuitBreaker(Layer):
                 success_threshold=self.success_threshold,
                 follow=follow,
                 listeners=self.listeners,
-                storage=self.storage(name) if callable(self.storage) else self.storage,
+                storage=self.storage,
             ),
             half_open_max=self.half_open_max,
             probe_lease=self.probe_lease,

@@ -1,1 +1,1 @@
-"""policy"""
+"""Pure policies: arithmetic and decisions without an event loop."""

@@ -4,7 +4,7 @@
     seconds: float | None = field(default=None, validator=optional(positive()))
     cap: float = field(default=30.0, validator=not_below("base"))
 
-    Retry.attempts must be at least 1, got 0; leave Retry out of the stack to disable it
+    Retry.attempts must be a whole number of at least 1, got 0; leave Retry out of the stack to disable it
 
 The one surprise: True is no number here, though it is one to Python; nor are NaN, infinity, or a text of digits.
 """
@@ -40,11 +40,8 @@ def _is_number(value: Any) -> bool:
 
 def _number(holds: Callable[[float], bool], must: str, *, integer: bool = False, remedy: str = "") -> Validator:
     def validate(instance: Any, attribute: Any, value: Any) -> None:
-        if integer and not (isinstance(value, int) and _is_number(value)):
-            _refuse(instance, attribute, f"a whole number, {must}", value, remedy)
-        if not _is_number(value):
-            _refuse(instance, attribute, f"a finite number, {must}" if must else "a finite number", value, remedy)
-        if not holds(value):
+        whole = isinstance(value, int) or not integer
+        if not whole or not _is_number(value) or not holds(value):
             _refuse(instance, attribute, must, value, remedy)
 
     return validate
@@ -52,32 +49,33 @@ def _number(holds: Callable[[float], bool], must: str, *, integer: bool = False,
 
 def finite(*, remedy: str = "") -> Validator:
     """A number that is neither NaN nor infinite."""
-    return _number(lambda _: True, "", remedy=remedy)
+    return _number(lambda _: True, "a finite number", remedy=remedy)
 
 
 def at_least(minimum: float, *, integer: bool = False, remedy: str = "") -> Validator:
     """A finite number of at least *minimum*; a whole one with *integer*."""
-    return _number(lambda value: value >= minimum, f"at least {minimum}", integer=integer, remedy=remedy)
+    must = f"a whole number of at least {minimum}" if integer else f"at least {minimum}"
+    return _number(lambda value: value >= minimum, must, integer=integer, remedy=remedy)
 
 
 def positive(*, remedy: str = "") -> Validator:
     """A finite number above 0."""
-    return _number(lambda value: value > 0, "above 0", remedy=remedy)
+    return _number(lambda value: value > 0, "a number above 0", remedy=remedy)
 
 
 def non_negative(*, remedy: str = "") -> Validator:
     """A finite number of at least 0."""
-    return at_least(0, remedy=remedy)
+    return _number(lambda value: value >= 0, "a number of at least 0", remedy=remedy)
 
 
 def between(low: float, high: float, *, remedy: str = "") -> Validator:
     """A number from *low* to *high*, both included."""
-    return _number(lambda value: low <= value <= high, f"from {low} to {high}", remedy=remedy)
+    return _number(lambda value: low <= value <= high, f"a number from {low} to {high}", remedy=remedy)
 
 
 def fraction(*, remedy: str = "") -> Validator:
     """A number above 0 and up to 1."""
-    return _number(lambda value: 0 < value <= 1, "above 0 and up to 1", remedy=remedy)
+    return _number(lambda value: 0 < value <= 1, "a share above 0 and up to 1", remedy=remedy)
 
 
 def not_below(other: str, *, remedy: str = "") -> Validator:

@@ -1,11 +1,12 @@
 """How long to wait between tries: pure policies, each with a cap and, where clients must not move in step, jitter.
 
-    Exponential(base=0.5, cap=30).delay(1)        # somewhere in [0, 0.5] seconds, after the first try
+    Exponential(base=0.5, cap=30).delay(1)                  # somewhere in [0, 0.5] seconds, after the first try
     Fibonacci(base=0.5, cap=20, jitter="none").delay(5)     # 2.5
 
-`delay(attempt)` is the wait after try number *attempt*, which counts from 1. The cap is applied before the jitter, so that
-delays at the cap are spread too. "full" jitter draws from [0, delay], "equal" from [delay / 2, delay], "none" gives the
-delay itself (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+`delay(attempt)` is the wait after try number *attempt*, which counts from 1. Before jitter it never falls as *attempt*
+grows. The cap is applied before the jitter, so that delays at the cap are spread too. "full" jitter draws from
+[0, delay], "equal" from [delay / 2, delay], "none" gives the delay itself (Marc Brooker, "Exponential Backoff And
+Jitter", AWS Architecture Blog, 2015).
 
 The one surprise: with full jitter a wait may be close to 0. That is what spreads a crowd best; where a provider says how
 long to wait, Retry never goes below that.
@@ -14,135 +15,188 @@ long to wait, Retry never goes below that.
 from __future__ import annotations
 
 import random
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
-from llamina.errors import ConfigurationError
+from ._validate import at_least, non_negative, not_below, one_of, positive
 
-from ._validate import at_least, non_negative, positive
-
-__all__ = ["Backoff", "Constant", "DecorrelatedJitter", "Exponential", "Fibonacci", "Jitter", "Linear"]
+__all__ = [
+    "Backoff",
+    "Constant",
+    "DecorrelatedJitter",
+    "Exponential",
+    "Fibonacci",
+    "Jitter",
+    "LearningBackoff",
+    "Linear",
+    "draw",
+    "grown",
+    "spread",
+]
 
 Jitter = Literal["full", "equal", "none"]
+JITTERS = ("full", "equal", "none")
+_AT_ONCE = "write Constant(0) to try again at once"
 
 
 @runtime_checkable
 class Backoff(Protocol):
-    """A policy of waiting. One that learns also has `observe_success`, `observe_error` and `admission_delay`."""
+    """A policy of waiting. Any object with this method will do."""
 
     def delay(self, attempt: int, error: BaseException | None = None, previous: float | None = None) -> float:
-        """Seconds to wait after try number *attempt* (from 1), which raised *error*, *previous* seconds after the last."""
+        """Seconds to wait after try number *attempt* (from 1), which raised *error*.
+
+        *previous* is the wait before that try in seconds, None before the first.
+        """
         ...
 
 
-def _jitter(instance: Any, _attribute: Any, value: Any) -> None:
-    if value not in ("full", "equal", "none"):
-        raise ConfigurationError(f'{type(instance).__name__}.jitter must be "full", "equal" or "none", got {value!r}')
+@runtime_checkable
+class LearningBackoff(Backoff, Protocol):
+    """A policy that is also told how tries end. *now* is in seconds on a clock that never jumps."""
+
+    def observe_success(self, now: float) -> None:
+        """A try succeeded."""
+
+    def observe_error(self, error: BaseException, now: float) -> None:
+        """A try failed; told before `delay` is asked."""
+
+    def admission_delay(self, now: float) -> float:
+        """Seconds that a try, a first one too, must wait before it is sent; takes its place in the queue."""
+        ...
 
 
-@frozen(eq=False)
+def spread(ceiling: float, jitter: Jitter, floor: float = 0.0) -> tuple[float, float]:
+    """The least and the greatest delay that *jitter* makes of the range from *floor* to *ceiling*."""
+    if jitter == "none":
+        return ceiling, ceiling
+    return (floor if jitter == "full" else (floor + ceiling) / 2), ceiling
+
+
+def draw(bounds: tuple[float, float], rng: random.Random) -> float:
+    """A delay within *bounds*, both included."""
+    low, high = bounds
+    return high if low == high else min(high, low + rng.random() * (high - low))
+
+
+def grown(base: float, factor: float, steps: float, cap: float) -> float:
+    """`min(cap, base * factor ** steps)`, also where the power is more than a float can hold."""
+    try:
+        return min(cap, base * float(factor) ** steps)
+    except OverflowError:
+        return cap
+
+
+@frozen(repr=False)
 class _Jittered:
     """A delay that grows with the tries, is capped, then spread."""
 
-    jitter: Jitter = field(default="full", validator=_jitter, kw_only=True)
-    rng: random.Random = field(factory=random.Random, kw_only=True, repr=False)
+    jitter: Jitter = field(default="full", validator=one_of(*JITTERS), kw_only=True)
+    rng: random.Random = field(factory=random.Random, kw_only=True, repr=False, eq=False)
+
+    def __repr__(self) -> str:
+        own = [one for one in fields(type(self)) if one.repr]
+        own.sort(key=lambda one: one.name == "jitter")  # what tells policies apart comes first
+        return f"{type(self).__name__}({', '.join([f'{one.alias}={getattr(self, one.name)!r}' for one in own])})"
+
+    def delay(self, attempt: int, error: BaseException | None = None, previous: float | None = None) -> float:
+        """Seconds to wait after try number *attempt*."""
+        return draw(self.bounds(attempt, error, previous), self.rng)
+
+    def bounds(
+        self,
+        attempt: int,
+        error: BaseException | None = None,  # noqa: ARG002
+        previous: float | None = None,  # noqa: ARG002
+    ) -> tuple[float, float]:
+        """The least and the greatest number of seconds that `delay` can answer."""
+        return spread(self.bound(max(attempt, 1)), self.jitter)
 
     def bound(self, attempt: int) -> float:
         """The delay before jitter: never falls as *attempt* grows, never above the cap."""
         raise NotImplementedError
 
-    def delay(self, attempt: int, error: BaseException | None = None, previous: float | None = None) -> float:  # noqa: ARG002
-        """Seconds to wait after try number *attempt*."""
-        return self.spread(self.bound(attempt))
 
-    def spread(self, bound: float) -> float:
-        """*bound* with the jitter of this policy."""
-        if self.jitter == "none":
-            return bound
-        if self.jitter == "full":
-            return self.rng.random() * bound
-        return bound / 2 + self.rng.random() * bound / 2
-
-
-@frozen(eq=False)
+@frozen(repr=False)
 class Constant(_Jittered):
-    """The same *seconds* each time; without jitter unless asked for."""
+    """The same *delay* each time, in seconds; without jitter unless asked for."""
 
-    seconds: float = field(default=1.0, validator=non_negative())
-    jitter: Jitter = field(default="none", validator=_jitter, kw_only=True)
+    seconds: float = field(default=1.0, validator=non_negative(), alias="delay")
+    jitter: Jitter = field(default="none", validator=one_of(*JITTERS), kw_only=True)
 
     def bound(self, attempt: int) -> float:  # noqa: ARG002
-        """The same delay after every try."""
+        """The same after every try."""
         return self.seconds
 
 
-@frozen(eq=False)
+@frozen(repr=False)
 class Linear(_Jittered):
-    """base, base + step, base + 2 step ..., capped."""
+    """base, base + step, base + 2 step ... seconds, at most *cap*; *step* is *base* unless given."""
 
     base: float = field(default=1.0, validator=non_negative())
-    step: float | None = field(default=None, kw_only=True)
-    cap: float = field(default=30.0, validator=positive(), kw_only=True)
+    step: float = field(validator=non_negative())
+    cap: float = field(default=30.0, validator=not_below("base"))
 
-    def __attrs_post_init__(self) -> None:
-        if self.step is not None:
-            at_least(0)(self, _Named("step"), self.step)
+    @step.default
+    def _same_as_base(self) -> float:
+        return self.base
 
     def bound(self, attempt: int) -> float:
         """The delay after try number *attempt*, before jitter."""
-        step = self.base if self.step is None else self.step
-        return min(self.cap, self.base + step * (attempt - 1))
+        return min(self.cap, self.base + self.step * (attempt - 1))
 
 
-class _Named:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-@frozen(eq=False)
+@frozen(repr=False)
 class Exponential(_Jittered):
-    """base, base * factor, base * factor ** 2 ..., capped."""
+    """base, base * factor, base * factor ** 2 ... seconds, at most *cap*."""
 
-    base: float = field(default=0.5, validator=non_negative())
-    factor: float = field(default=2.0, validator=at_least(1), kw_only=True)
-    cap: float = field(default=30.0, validator=positive(), kw_only=True)
+    base: float = field(default=0.5, validator=positive(remedy=_AT_ONCE))
+    factor: float = field(default=2.0, validator=at_least(1, remedy="a wait that shrinks would feed a storm"))
+    cap: float = field(default=30.0, validator=not_below("base"))
 
     def bound(self, attempt: int) -> float:
         """The delay after try number *attempt*, before jitter."""
-        try:
-            return min(self.cap, self.base * self.factor ** (attempt - 1))
-        except OverflowError:
-            return self.cap
+        return grown(self.base, self.factor, attempt - 1, self.cap)
 
 
-@frozen(eq=False)
+@frozen(repr=False)
 class Fibonacci(_Jittered):
-    """base times 1, 1, 2, 3, 5, 8 ..., capped: gentler than doubling."""
+    """*base* times 1, 1, 2, 3, 5, 8 ... seconds, at most *cap*: gentler than doubling."""
 
-    base: float = field(default=0.5, validator=non_negative())
-    cap: float = field(default=30.0, validator=positive(), kw_only=True)
+    base: float = field(default=0.5, validator=positive(remedy=_AT_ONCE))
+    cap: float = field(default=30.0, validator=not_below("base"))
 
     def bound(self, attempt: int) -> float:
         """The delay after try number *attempt*, before jitter."""
-        low, high = 0, 1
+        before, now = 0.0, float(self.base)
         for _ in range(attempt - 1):
-            if self.base * high >= self.cap or self.base == 0:
+            if now >= self.cap:  # reached within some tens of tries, so a long outage costs no more
                 break
-            low, high = high, low + high
-        return min(self.cap, self.base * high)
+            before, now = now, before + now
+        return min(self.cap, now)
 
 
-@frozen(eq=False)
-class DecorrelatedJitter:
-    """Between *base* and three times the previous delay, capped: grows by chance, so that no two clients keep step."""
+@frozen(repr=False)
+class DecorrelatedJitter(_Jittered):
+    """From *base* to three times the previous delay, at most *cap*: grows by chance, so that no two clients keep step.
 
-    base: float = field(default=0.5, validator=positive())
-    cap: float = field(default=30.0, validator=positive(), kw_only=True)
-    rng: random.Random = field(factory=random.Random, kw_only=True, repr=False)
+    As in the article above, but the cap bounds the range that is drawn from and not the number drawn: most delays would
+    otherwise be the cap itself, and clients would meet there. "none" gives the upper end of the range.
+    """
 
-    def delay(self, attempt: int, error: BaseException | None = None, previous: float | None = None) -> float:  # noqa: ARG002
-        """Seconds to wait, from the *previous* wait."""
-        low = min(self.base, self.cap)
-        high = min(self.cap, 3 * (previous if previous else self.base))
-        return low + self.rng.random() * max(0.0, high - low)
+    base: float = field(default=0.5, validator=positive(remedy=_AT_ONCE))
+    cap: float = field(default=30.0, validator=not_below("base"))
+
+    def bounds(
+        self,
+        attempt: int,  # noqa: ARG002
+        error: BaseException | None = None,  # noqa: ARG002
+        previous: float | None = None,
+    ) -> tuple[float, float]:
+        """The least and the greatest number of seconds that `delay` can answer after a wait of *previous*."""
+        return spread(min(self.cap, 3 * max(self.base, previous or 0.0)), self.jitter, self.base)
+
+    def bound(self, attempt: int) -> float:
+        """The most that can be reached after try number *attempt*."""
+        return grown(self.base, 3, attempt, self.cap)

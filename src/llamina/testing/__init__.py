@@ -13,20 +13,26 @@ _EXPORTS = {
     "ConformanceError": ".conformance",
     "FakeTransport": ".fake",
     "ScriptExhaustedError": ".script",
+    "SimulatedClock": ".clock",
     "SimulationDeadlock": ".clock",
+    "SimulationLeak": ".clock",
     "answer": ".script",
     "check_handler": ".conformance",
     "check_middleware": ".conformance",
+    "check_store": ".store_contract",
     "simulated_time": ".clock",
     "tool_call": ".script",
 }
 
 if TYPE_CHECKING:
+    from .clock import SimulatedClock as SimulatedClock
     from .clock import SimulationDeadlock as SimulationDeadlock
+    from .clock import SimulationLeak as SimulationLeak
     from .clock import simulated_time as simulated_time
     from .conformance import ConformanceError as ConformanceError
     from .conformance import check_handler as check_handler
     from .conformance import check_middleware as check_middleware
+    from .store_contract import check_store as check_store
     from .fake import FakeTransport as FakeTransport
     from .script import ScriptExhaustedError as ScriptExhaustedError
     from .script import answer as answer

@@ -67,6 +67,8 @@ class Reply:
         framed = self._framed(data)
         if last and self._chunked:
             framed += _LAST_CHUNK
+        if not framed:
+            return
         if self.seconds_per_byte:
             # A client may leave as soon as it has all data: what only frames it comes with the last byte.
             at_once = 1 + len(b"\r\n" + _LAST_CHUNK) if last and self._chunked else 1

@@ -36,7 +36,7 @@ class Performance:
     """One item, played to one client.
 
     Attributes:
-        usage: what is charged so far; None for a request that was refused.
+        model: what was asked for; usage: what is charged so far, None for a request that was refused.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Performance:
     ) -> None:
         self._wire = wire
         self._request = request
+        self.model = request.model
         self._body = body
         self._reply = reply
         self._manner = manner
@@ -64,7 +65,7 @@ class Performance:
         # The first piece that is no wait decides whether an answer begins at all.
         first = next((piece for piece in timeline if not isinstance(piece, int | float | asyncio.Event)), "")
         if self._wire.streams(self._body) and not isinstance(first, INSTEAD):
-            self._stream = self._wire.stream(self._id, self._request.model, self._body, usage=self._manner.usage)
+            self._stream = self._wire.stream(self._id, self.model, self._body, usage=self._manner.usage)
             await self._reply.begin(200, {**_EVENTS, **self._headers}, None, self._stream.start())
         for piece in timeline:
             if isinstance(piece, int | float):
@@ -106,13 +107,13 @@ class Performance:
             response,
             message=message,
             usage=usage if self._manner.usage else None,
-            model=response.model or self._request.model,
+            model=response.model or self.model,
             id=response.id or self._id,
         )
         if self._stream is not None:
             await self._reply.write(self._stream.finish(shown, done=self._manner.done), last=True)
         else:
-            await self._reply.whole(200, {**_JSON, **self._headers}, self._wire.whole(shown))
+            await self._reply.whole(200, {**JSON, **self._headers}, self._wire.whole(shown))
         self.usage = replace(usage, raw=None)
 
     async def _fail(self, fault: _Fault) -> None:
@@ -120,7 +121,7 @@ class Performance:
             if not fault.billed:
                 self.usage = None
             body = self._wire.refusal(type=fault.type, code=fault.code, message=fault.message)
-            await self._whole(fault.status, {**_JSON, **fault.headers}, body)
+            await self._whole(fault.status, {**JSON, **fault.headers}, body)
         elif isinstance(fault, Garbage):
             await self._reply.whole(
                 200, {"content-type": fault.content_type, **self._headers}, fault.body.encode("utf-8", "replace")
@@ -143,7 +144,7 @@ class Performance:
         if self._stream is not None:
             await self._reply.write(self._stream.failure(body), last=True)
         else:
-            await self._whole(status, {**_JSON, **headers}, body)
+            await self._whole(status, {**JSON, **headers}, body)
 
     async def _whole(self, status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> None:
         await self._reply.whole(status, {**headers, **self._headers}, msgspec.json.encode(body))
@@ -152,9 +153,9 @@ class Performance:
         """Send the first half of an answer that is not streamed; of an answer without content the headers at most."""
         if self._stream is not None or not (self._events or headers):
             return
-        body = self._wire.whole(replace(self._so_far(), model=self._request.model, id=self._id))
+        body = self._wire.whole(replace(self._so_far(), model=self.model, id=self._id))
         half = body[: len(body) // 2] if self._events else b""
-        await self._reply.begin(200, {**_JSON, **self._headers}, len(body), half)
+        await self._reply.begin(200, {**JSON, **self._headers}, len(body), half)
 
 
 def _input_tokens(request: Request) -> int:

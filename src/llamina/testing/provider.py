@@ -103,6 +103,7 @@ class SimulatedProvider:
         self.aborted = 0
         self.exhausted = 0
         self._bills: list[tuple[str, Usage]] = []
+        self._playing: set[Performance] = set()
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -124,8 +125,8 @@ class SimulatedProvider:
 
     @property
     def billed(self) -> Usage:
-        """The tokens that are charged for all requests that have ended."""
-        return sum([usage for _, usage in self._bills], Usage())
+        """The tokens that are charged by now, requests in flight included with what they have cost so far."""
+        return sum([usage for _, usage in self._charges()], Usage())
 
     def billed_cost(self, prices: Any) -> Decimal:
         """USD for what is billed, by *prices* as `CostMeter` takes them.
@@ -135,12 +136,15 @@ class SimulatedProvider:
         """
         book = price_book(prices)
         units = 0
-        for model, usage in self._bills:
+        for model, usage in self._charges():
             price = book.price(model, None)
             if price is None:
                 raise LookupError(f"the model {model!r} was billed and has no price")
             units += price.cost(usage)
         return to_decimal(units)
+
+    def _charges(self) -> list[tuple[str, Usage]]:
+        return [*self._bills, *[(each.model, each.usage) for each in self._playing if each.usage is not None]]
 
     # Running it.
 
@@ -254,7 +258,7 @@ class SimulatedProvider:
             return
         manner = in_manner(self._script[place % len(self._script)])
         while inspect.isroutine(manner.item) or inspect.isawaitable(manner.item):
-            found = manner.item
+            found: Any = manner.item
             try:
                 found = await found if inspect.isawaitable(found) else found(request)
             except LLMError as error:
@@ -262,11 +266,13 @@ class SimulatedProvider:
             check_timeline(found, where=f"what the function at SimulatedProvider.script[{place}] gave")
             manner = found if isinstance(found, Manner) else evolve(manner, item=found)
         performance = Performance(self._wire, request, received.json, reply, manner, number)
+        self._playing.add(performance)
         try:
             await performance.play()
         finally:
+            self._playing.discard(performance)
             if performance.usage is not None:
-                self._bills.append((request.model, performance.usage))
+                self._bills.append((performance.model, performance.usage))
 
     async def _refuse(self, error: LLMError, reply: Reply, name: Mapping[str, str]) -> None:
         status, headers, body = self._wire.error(error)

@@ -17,14 +17,14 @@ from llamina._lazy import lazy_exports
 if TYPE_CHECKING:
     from .echo import EchoTransport as EchoTransport
     from .http import HTTPTransport as HTTPTransport
-    from .presets import Preset as Preset
-    from .presets import presets as presets
+    from ._presets import Preset as Preset
+    from ._presets import presets as presets
 
 _EXPORTS = {
     "EchoTransport": ".echo",
     "HTTPTransport": ".http",
-    "Preset": ".presets",
-    "presets": ".presets",
+    "Preset": "._presets",
+    "presets": "._presets",
 }
 
 __all__ = ["EchoTransport", "HTTPTransport", "Preset", "presets"]

@@ -30,7 +30,7 @@ from ._engines import Engine, Target, build, choose, given
 from ._exchange import Exchange, Peer
 from ._target import check_url, is_credential, make_target
 from ._wires import find_wire
-from .presets import find_preset, presets
+from ._presets import find_preset, presets
 
 __all__ = ["HTTPTransport"]
 

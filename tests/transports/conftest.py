@@ -1,0 +1,31 @@
+"""What the tests of HTTPTransport share: every engine, and an environment without proxies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from llamina.transports import HTTPTransport
+
+KEY = "sk-canary-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the machine must not stand between a test and its loopback socket."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(params=["httpx", "httpx2", "aiohttp"])
+def transport_to(request: pytest.FixtureRequest) -> Callable[..., HTTPTransport]:
+    """A transport to a server, on each engine in turn."""
+
+    def build(server: Any, **settings: Any) -> HTTPTransport:
+        url = server if isinstance(server, str) else server.base_url
+        return HTTPTransport(url, settings.pop("api_key", KEY), engine=request.param, **settings)
+
+    return build
