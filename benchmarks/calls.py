@@ -132,6 +132,7 @@ async def alone() -> Table:
     quiet.setLevel(logging.CRITICAL)
     layers = {
         "Timeout(30)": (Timeout(30), "3.5 us"),
+        "Timeout(30, grace=None)": (Timeout(30, grace=None), "3.5 us"),
         "Retry()": (Retry(), "0.5 us"),
         "CircuitBreaker()": (CircuitBreaker(), "0.5 us"),
         "CostMeter(prices)": (CostMeter(PRICES), "0.7 us"),

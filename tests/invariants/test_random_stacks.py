@@ -50,6 +50,7 @@ LAYERS: dict[str, Any] = {
     "budget": lambda: CostMeter(PRICES, [Budget("1", period="day", scope="user")], default_output_tokens=100),
     "breaker": lambda: CircuitBreaker(fail_max=3, reset_timeout=10, rng=random.Random(1)),
     "timeout": lambda: Timeout(6, grace=0.5),
+    "timeout in place": lambda: Timeout(7, grace=None),
     "idle": lambda: Timeout(first_event=5, idle=3),
 }
 
@@ -129,9 +130,7 @@ class Play:
             if caller.streams:
                 await self.read(request, caller.leaves_after)
             else:
-                response = await self.stack(request)
-                if not response.message.parts:
-                    self.broken.append("an answer without content")
+                await self.stack(request)
             self.seen["answered"] += 1
         except (LLMError, LookupError) as error:
             self.seen[type(error).__name__] += 1

@@ -43,6 +43,27 @@ async def test_the_second_equal_request_is_answered_without_a_call() -> None:
 
 
 @simulated_time
+async def test_a_layer_above_sees_the_hit_as_part_of_its_call() -> None:
+    """The answer carries the request's call already when it leaves the cache."""
+    seen: list[bool] = []
+
+    def look(call_next: Any) -> Any:
+        async def handle(request: Request) -> Response:
+            response: Response = await call_next(request)
+            seen.append(response.call is request.call)
+            return response
+
+        return handle
+
+    stack = build_stack([look, Cache()], FakeTransport("because"))
+
+    await stack(ASK)
+    await stack(ASK)
+
+    assert seen == [True, True]
+
+
+@simulated_time
 async def test_a_miss_returns_the_very_answer_from_below() -> None:
     """What comes from below goes up as it is."""
     seen: list[Response] = []

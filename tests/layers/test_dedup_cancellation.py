@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamina import Request, Response, ServerError, Stack, build_stack
+from llamina import Request, Response, ServerError, Stack, StreamCommittedError, TextDelta, build_stack
 from llamina.layers.dedup import Dedup
 from llamina.record import CutByLimit
 from llamina.testing import FakeTransport, simulated_time
@@ -250,6 +250,55 @@ async def test_closing_waits_for_a_flight_that_still_cleans_up() -> None:
 
     assert ended == ["clean"]
     assert dedup.stats()["dedup.in_flight"] == 0
+
+
+@simulated_time
+async def test_what_the_clean_up_costs_is_on_the_last_callers_ledger_too() -> None:
+    """A layer below that makes another call while it is cancelled is paid for by who left last."""
+
+    def tidy(call_next: Any) -> Any:
+        async def handle(request: Request) -> Response:
+            try:
+                return await call_next(request)
+            finally:
+                await call_next(request)
+
+        return handle
+
+    stack = build_stack([Dedup(), tidy], FakeTransport([[60.0, "never"], "tidied"]))
+    calls: list[Any] = []
+    (caller,) = begin(plain, build_stack([_noting(calls)], stack), 1)
+    await asyncio.sleep(1)
+
+    caller.cancel()
+    await asyncio.wait([caller])
+
+    assert [attempt.outcome for attempt in calls[0].attempts] == ["cancelled", "ok"]
+
+
+@simulated_time
+async def test_an_attempt_that_everybody_left_cannot_deliver_any_more() -> None:
+    """What swallows the cancellation and goes on writing is told that the stream has ended."""
+    told: list[str] = []
+
+    async def below(request: Request) -> Response:
+        out = request.begin()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            try:
+                await out.send(TextDelta("too late"))
+            except StreamCommittedError as error:
+                told.append(error.message)
+            raise
+        return Response.of("never")
+
+    (caller,) = begin(streamed, build_stack([Dedup()], below), 1)
+    await asyncio.sleep(1)
+    caller.cancel()
+    await asyncio.wait([caller])
+
+    assert "this stream has ended" in told[0]
 
 
 @simulated_time

@@ -111,6 +111,32 @@ async def test_a_caller_who_waits_for_the_whole_answer_is_not_held_back_by_a_slo
 
 
 @simulated_time
+async def test_when_the_caller_in_a_hurry_has_left_slow_readers_hold_the_provider_again() -> None:
+    """His haste ends with him."""
+    sent: list[int] = []
+
+    async def below(request: Request) -> Response:
+        out = request.begin()
+        await asyncio.sleep(2)
+        for number in range(4 * AHEAD):
+            sent.append(number)
+            await out.send(TextDelta("x"))
+        return Response.of("x" * 4 * AHEAD)
+
+    stack = build_stack([Dedup()], below, stream_buffer=1)
+    reader = asyncio.create_task(read(stack, pause=1.0))
+    await asyncio.sleep(0.5)
+    hasty = asyncio.create_task(stack(ASK))  # type: ignore[arg-type]
+    await asyncio.sleep(0.5)
+
+    hasty.cancel()
+    await asyncio.sleep(5)
+
+    assert len(sent) < 2 * AHEAD
+    await reader
+
+
+@simulated_time
 async def test_a_streaming_caller_who_joins_a_plain_flight_gets_a_replay() -> None:
     """The flight was begun for a caller without a stream: the events come when the answer does."""
     stack = build_stack([Dedup()], FakeTransport([["a", 1.0, "b"]]))

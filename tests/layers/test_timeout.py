@@ -40,18 +40,23 @@ async def timed(stack: Any, request: Request = REQUEST) -> tuple[float, BaseExce
     return now() - start, None
 
 
+MODES = pytest.mark.parametrize("grace", [1.0, None], ids=["own task", "in place"])
+
+
 def test_it_keeps_the_protocol() -> None:
     """Every clause, for the total limit and for those of streams."""
     assert check_middleware(lambda: Timeout(10_000))
     assert check_middleware(lambda: Timeout(first_event=1_000, idle=1_000))
+    assert check_middleware(lambda: Timeout(10_000, grace=None))
 
 
+@MODES
 @simulated_time
-async def test_the_limit_covers_the_whole_answer() -> None:
+async def test_the_limit_covers_the_whole_answer(grace: float | None) -> None:
     """A provider that drips stays within each gap and beyond the total: the total counts."""
     fake = FakeTransport([["a", 2.0, "b", 2.0, "c", 2.0, "d"]])
 
-    took, error = await timed(build_stack([Timeout(5)], fake))
+    took, error = await timed(build_stack([Timeout(5, grace=grace)], fake))
 
     assert took == pytest.approx(5)
     assert isinstance(error, RequestTimeoutError)
@@ -59,10 +64,11 @@ async def test_the_limit_covers_the_whole_answer() -> None:
     assert (error.limit, error.seconds, fake.in_flight) == ("total", pytest.approx(5), 0)
 
 
+@MODES
 @simulated_time
-async def test_the_ledger_says_timeout_not_cancelled() -> None:
+async def test_the_ledger_says_timeout_not_cancelled(grace: float | None) -> None:
     """An attempt that our own limit cut is charged its input, under the right word."""
-    stack = build_stack([Timeout(5)], FakeTransport([[10.0, "late"]]))
+    stack = build_stack([Timeout(5, grace=grace)], FakeTransport([[10.0, "late"]]))
 
     with pytest.raises(RequestTimeoutError) as caught:
         await stack(REQUEST)
@@ -72,11 +78,12 @@ async def test_the_ledger_says_timeout_not_cancelled() -> None:
     assert attempt.usage.input_tokens > 0
 
 
+@pytest.mark.parametrize("grace", [2.0, None], ids=["own task", "in place"])
 @simulated_time
-async def test_the_callers_own_cancellation_stays_one() -> None:
-    """Whenever it strikes, also at the very moment of the limit."""
+async def test_the_callers_own_cancellation_stays_one(grace: float | None) -> None:
+    """Whenever it strikes, also at the very moment of the limit and while the work cleans up."""
     for moment in (0.0, 2.0, 5.0, 5.5):
-        stack = build_stack([Timeout(5, grace=2)], FakeTransport([slow_to_clean(1.0)]))
+        stack = build_stack([Timeout(5, grace=grace)], FakeTransport([slow_to_clean(1.0)]))
         task = asyncio.ensure_future(stack(REQUEST))
         await asyncio.sleep(moment)
 
@@ -100,10 +107,11 @@ def slow_to_clean(seconds: float, cleaned: list[float] | None = None) -> Any:
     return lambda request: play()
 
 
+@MODES
 @simulated_time
-async def test_an_outer_scope_of_asyncio_is_not_taken_for_ours() -> None:
+async def test_an_outer_scope_of_asyncio_is_not_taken_for_ours(grace: float | None) -> None:
     """`asyncio.timeout` round the call raises its own TimeoutError."""
-    stack = build_stack([Timeout(50)], FakeTransport([[100.0, "late"]]))
+    stack = build_stack([Timeout(50, grace=grace)], FakeTransport([[100.0, "late"]]))
 
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(3):
@@ -220,9 +228,12 @@ async def test_the_gap_between_events_has_a_limit_of_its_own() -> None:
     assert now() - start == pytest.approx(5)
 
 
+@MODES
 @pytest.mark.parametrize("limits", [{"seconds": 5}, {"idle": 2}, {"seconds": 5, "idle": 2, "first_event": 2}])
 @simulated_time
-async def test_time_in_which_the_consumer_holds_back_counts_against_no_limit(limits: dict[str, float]) -> None:
+async def test_time_in_which_the_consumer_holds_back_counts_against_no_limit(
+    limits: dict[str, float], grace: float | None
+) -> None:
     """A consumer that takes a minute for each piece is no fault of the provider."""
 
     async def provider(request: Request) -> Response:
@@ -232,7 +243,7 @@ async def test_time_in_which_the_consumer_holds_back_counts_against_no_limit(lim
         await asyncio.sleep(1)
         return Response.of("x" * 10, usage=Usage(1, 1))
 
-    stack = build_stack([Timeout(**limits)], provider, stream_buffer=1)
+    stack = build_stack([Timeout(**limits, grace=grace)], provider, stream_buffer=1)
     seen = 0
     async with stack.stream(REQUEST) as stream:
         async for _ in stream:
@@ -274,8 +285,9 @@ async def test_an_answer_within_the_limit_is_the_same_object() -> None:
     assert (await timed(stack))[1] is error
 
 
+@MODES
 @simulated_time
-async def test_a_layer_below_that_swallows_the_cut_still_answers() -> None:
+async def test_a_layer_below_that_swallows_the_cut_still_answers(grace: float | None) -> None:
     """A handler that turns the cancellation into an answer has answered."""
 
     @middleware
@@ -285,7 +297,7 @@ async def test_a_layer_below_that_swallows_the_cut_still_answers() -> None:
         except asyncio.CancelledError:
             return Response.of("late but here")
 
-    took, error = await timed(build_stack([Timeout(5), stubborn], FakeTransport([[10.0, "x"]])))
+    took, error = await timed(build_stack([Timeout(5, grace=grace), stubborn], FakeTransport([[10.0, "x"]])))
 
     assert (took, error) == (pytest.approx(5), None)
 
@@ -308,3 +320,30 @@ def test_a_limit_that_is_no_length_is_refused(field: str, value: Any) -> None:
     """Found when it is built, by name and value."""
     with pytest.raises(ConfigurationError, match=f"Timeout.{field}"):
         Timeout(**{field: value})
+
+
+@simulated_time
+async def test_the_task_can_be_used_on_after_a_limit_cut_in_place() -> None:
+    """The cancellation that cut the work is taken back: the caller's own scopes still count right."""
+    stack = build_stack([Timeout(5, grace=None)], FakeTransport([[10.0, "x"]], repeat=True))
+    task = asyncio.current_task()
+    assert task is not None
+
+    for _ in range(3):
+        assert isinstance((await timed(stack))[1], RequestTimeoutError)
+
+    assert task.cancelling() == 0
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await asyncio.sleep(2)
+
+
+@simulated_time
+async def test_clean_up_in_place_is_waited_for() -> None:
+    """Without a task of its own nothing can be left behind."""
+    stack = build_stack([Timeout(5, grace=None)], FakeTransport([slow_to_clean(20.0)]))
+
+    took, error = await timed(stack)
+
+    assert took == pytest.approx(25)
+    assert isinstance(error, RequestTimeoutError)

@@ -30,9 +30,6 @@ __all__ = [
     "Jitter",
     "LearningBackoff",
     "Linear",
-    "draw",
-    "grown",
-    "spread",
 ]
 
 Jitter = Literal["full", "equal", "none"]
@@ -83,9 +80,10 @@ def draw(bounds: tuple[float, float], rng: random.Random) -> float:
 def grown(base: float, factor: float, steps: float, cap: float) -> float:
     """`min(cap, base * factor ** steps)`, also where the power is more than a float can hold."""
     try:
-        return min(cap, base * float(factor) ** steps)
+        power: float = float(factor) ** steps
     except OverflowError:
         return cap
+    return min(cap, base * power)
 
 
 @frozen(repr=False)

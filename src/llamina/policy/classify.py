@@ -1,6 +1,7 @@
 """What an error means: is it worth another attempt, does it count against the service, what becomes of the key.
 
-    classify(RateLimitError("slow down"))     # Verdict(retry=True, breaker="neutral", key="cooldown", fallback="yes")
+    classify(RateLimitError("slow down"))
+    # Verdict(retry=True, breaker='neutral', key='cooldown', fallback='yes')
 
 | error                                        | retry | breaker | key        | fallback |
 |----------------------------------------------|-------|---------|------------|----------|
@@ -14,17 +15,22 @@
 | invalid request, not found, context, filter  | no    | neutral | none       | typed    |
 | circuit open, budget (local rejections)      | no    | neutral | none       | yes      |
 | stream committed or diverged                 | no    | neutral | none       | no       |
-| cancelled, unknown                           | no    | neutral | none       | no       |
+| cancelled, wrong settings, unknown           | no    | neutral | none       | no       |
 
-The one surprise: what the provider said in `x-should-retry` goes before the table, and an error of an unknown kind is
-never tried again, since nobody said that it may be. Of Python's own errors ConnectionError and TimeoutError are known:
-a handler that raises them means the network.
+Before the column "retry" goes what the provider said in `x-should-retry` (`error.should_retry`), then what the error says
+of itself (`error.retryable`). Of Python's own exceptions those of the network are known, since a handler that somebody
+wrote on another client may let them out: ConnectionError, socket.gaierror (a name that was not found) and TimeoutError.
+
+The one surprise: any other exception is never tried again and counts against nobody. A TypeError is a bug, and a bug is
+not healed by calling it three times.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal, NamedTuple
+from socket import gaierror
+from typing import Literal
+
+from attrs import evolve, frozen
 
 from llamina.errors import (
     AuthenticationError,
@@ -45,7 +51,8 @@ from llamina.errors import (
 __all__ = ["Verdict", "classify", "default_classifier", "wait_hint"]
 
 
-class Verdict(NamedTuple):
+@frozen
+class Verdict:
     """What to do about an error.
 
     Attributes:
@@ -56,18 +63,18 @@ class Verdict(NamedTuple):
     """
 
     retry: bool
-    breaker: Literal["failure", "success", "neutral"]
-    key: Literal["none", "cooldown", "quarantine"]
-    fallback: Literal["yes", "no", "typed"]
+    breaker: Literal["failure", "success", "neutral"] = "neutral"
+    key: Literal["none", "cooldown", "quarantine"] = "none"
+    fallback: Literal["yes", "no", "typed"] = "no"
 
 
-_FAILURE = Verdict(retry=True, breaker="failure", key="none", fallback="yes")
-_THROTTLED = Verdict(retry=True, breaker="neutral", key="cooldown", fallback="yes")
-_KEY = Verdict(retry=False, breaker="neutral", key="quarantine", fallback="yes")
-_CALLER = Verdict(retry=False, breaker="neutral", key="none", fallback="typed")
-_CONFLICT = Verdict(retry=True, breaker="neutral", key="none", fallback="no")
-_LOCAL = Verdict(retry=False, breaker="neutral", key="none", fallback="yes")
-_UNKNOWN = Verdict(retry=False, breaker="neutral", key="none", fallback="no")
+_FAILURE = Verdict(retry=True, breaker="failure", fallback="yes")
+_THROTTLED = Verdict(retry=True, key="cooldown", fallback="yes")
+_KEY = Verdict(retry=False, key="quarantine", fallback="yes")
+_CALLER = Verdict(retry=False, fallback="typed")
+_CONFLICT = Verdict(retry=True)
+_LOCAL = Verdict(retry=False, fallback="yes")
+_UNKNOWN = Verdict(retry=False)
 
 # The nearest class in an error's ancestry decides.
 _TABLE: dict[type, Verdict] = {
@@ -83,23 +90,30 @@ _TABLE: dict[type, Verdict] = {
     NotFoundError: _CALLER,
     CircuitOpenError: _LOCAL,
     BudgetExceededError: _LOCAL,
+    LLMError: _UNKNOWN,
     ConnectionError: _FAILURE,
     TimeoutError: _FAILURE,
+    gaierror: _FAILURE,
 }
 
 
 def classify(error: BaseException) -> Verdict:
-    """The verdict on *error*."""
-    verdict = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), _UNKNOWN)
+    """The verdict on *error*; never raises."""
+    verdict = _UNKNOWN
+    for kind in type(error).__mro__:
+        if kind in _TABLE:
+            verdict = _TABLE[kind]
+            break
     if not isinstance(error, LLMError):
         return verdict
-    if isinstance(error, InvalidRequestError) and error.status == 409:
+    if error.status == 409 and verdict is _CALLER:
         verdict = _CONFLICT
+        retry = error.retryable or "retryable" not in error.__dict__
+    else:
+        retry = error.retryable
     if error.should_retry is not None:
-        return verdict._replace(retry=error.should_retry)
-    if error.retryable != type(error).retryable:  # whoever made this error knows better than its class
-        return verdict._replace(retry=error.retryable)
-    return verdict
+        retry = error.should_retry
+    return verdict if retry == verdict.retry else evolve(verdict, retry=retry)
 
 
 def default_classifier(error: BaseException) -> bool:
@@ -108,6 +122,11 @@ def default_classifier(error: BaseException) -> bool:
 
 
 def wait_hint(error: BaseException) -> float | None:
-    """Seconds that the provider, or the layer that refused, asks to wait; None where it does not say."""
+    """Seconds that the provider, or the layer that refused, asks to wait; None where it asks for nothing sensible.
+
+    `math.inf` stays: whoever says so asks not to come back, and a shorter wait is not what was asked for.
+    """
     hint = error.retry_after if isinstance(error, LLMError) else None
-    return hint if hint is not None and math.isfinite(hint) and hint > 0 else None
+    if isinstance(hint, bool) or not isinstance(hint, int | float):
+        return None
+    return hint if hint > 0 else None

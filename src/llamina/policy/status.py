@@ -2,16 +2,18 @@
 
     error_from_status(429, code="insufficient_quota")       # QuotaExceededError
     error_from_status(529)                                  # OverloadedError
+    error_from_status(None, type="overloaded_error")        # OverloadedError: an event in a stream of status 200
 
 A 429 is three things, told apart by the provider's code and not by the status: too fast (wait and try again), a quota or
 a balance that is used up (waiting seconds does not help), and a request that is larger than the limit (never fits).
 
-The one surprise: the code goes before the status, also when there is no status at all: an error event inside a stream of
-status 200 has only its words.
+The one surprise: some providers say the most useful part in prose only. A prompt that is too long, a request above the
+limit and an empty balance are also recognised by phrases in *message*, where no code tells.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,58 +32,69 @@ from llamina.errors import (
     ServerError,
 )
 
-from .headers import parse_rate_limit, parse_retry_after, parse_should_retry
+from .headers import header_of, parse_rate_limit, parse_retry_after, parse_should_retry
 
 __all__ = ["error_from_status"]
 
-_CODES: dict[str, type[LLMError]] = {
-    # used up: a quota, a balance, a spend limit
-    "insufficient_quota": QuotaExceededError,
-    "billing_error": QuotaExceededError,
-    "billing_hard_limit_reached": QuotaExceededError,
-    "billing_not_active": QuotaExceededError,
-    "contract_spend_limit_reached": QuotaExceededError,
-    "credit_balance_exhausted": QuotaExceededError,
-    "enforced_spend_limit_reached": QuotaExceededError,
-    "insufficient_credits": QuotaExceededError,
-    "organization_spend_limit_exceeded": QuotaExceededError,
-    "organization_usage_limit_exceeded": QuotaExceededError,
-    "payment_required": QuotaExceededError,
-    "project_spend_limit_exceeded": QuotaExceededError,
-    # too fast
-    "rate_limit_error": RateLimitError,
-    "rate_limit_exceeded": RateLimitError,
-    "ramp_limit_exceeded": RateLimitError,
-    "slow_down": RateLimitError,
-    "too_many_requests": RateLimitError,
-    # never fits
-    "request_too_large": InvalidRequestError,
-    "tokens_limit_exceeded": InvalidRequestError,
-    "context_length_exceeded": ContextLengthError,
-    "context_window_exceeded": ContextLengthError,
-    "string_above_max_length": ContextLengthError,
-    # refused for what it says
-    "content_filter": ContentFilterError,
-    "content_policy_violation": ContentFilterError,
-    "moderation_blocked": ContentFilterError,
-    # the service
-    "api_error": ServerError,
-    "internal_error": ServerError,
-    "internal_server_error": ServerError,
-    "overloaded": OverloadedError,
-    "overloaded_error": OverloadedError,
-    "server_error": ServerError,
-    "timeout_error": ServerError,
-    # who asks, and for what
-    "authentication_error": AuthenticationError,
-    "invalid_api_key": AuthenticationError,
-    "permission_error": PermissionDeniedError,
-    "model_not_found": NotFoundError,
-    "not_found_error": NotFoundError,
-    "invalid_request_error": InvalidRequestError,
+_Kind = type[LLMError]
+
+# Words that hold whatever the status: a used-up quota may come as 429, 402, 403 or 400.
+_TELLING: dict[str, _Kind] = {
+    **dict.fromkeys(
+        (
+            "billing_error",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "contract_spend_limit_reached",
+            "credit_balance_exhausted",
+            "enforced_spend_limit_reached",
+            "insufficient_balance",
+            "insufficient_credits",
+            "insufficient_quota",
+            "linked_organization_spend_limit_reached",
+            "organization_spend_limit_exceeded",
+            "organization_usage_limit_exceeded",
+            "payment_required",
+            "project_spend_limit_exceeded",
+        ),
+        QuotaExceededError,
+    ),
+    **dict.fromkeys(
+        ("context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded"), ContextLengthError
+    ),
+    **dict.fromkeys(
+        (
+            "content_filter",
+            "content_policy_violation",
+            "image_content_policy_violation",
+            "invalid_prompt",
+            "moderation_blocked",
+            "responsibleaipolicyviolation",
+        ),
+        ContentFilterError,
+    ),
+    **dict.fromkeys(("request_too_large", "string_above_max_length", "tokens_limit_reached"), InvalidRequestError),
+    **dict.fromkeys(("api_key_invalid", "invalid_api_key"), AuthenticationError),
+    **dict.fromkeys(("model_not_found", "deploymentnotfound"), NotFoundError),
 }
 
-_STATUSES: dict[int, type[LLMError]] = {
+# Words that say which of two things a 429 or a 5xx is. One provider also sends them with a 413, which never fits.
+_HURRIED: dict[str, _Kind] = {
+    **dict.fromkeys(("ramp_limit_exceeded", "rate_limit_exceeded", "slow_down", "too_many_requests"), RateLimitError),
+    **dict.fromkeys(("overloaded", "overloaded_error", "engine_overloaded_error"), OverloadedError),
+}
+
+# Words that only repeat what a status says, for errors that have none.
+_BARE: dict[str, _Kind] = {
+    **dict.fromkeys(("authentication_error", "unauthenticated"), AuthenticationError),
+    **dict.fromkeys(("permission_error", "permission_denied"), PermissionDeniedError),
+    **dict.fromkeys(("not_found_error", "not_found"), NotFoundError),
+    **dict.fromkeys(("rate_limit_error", "resource_exhausted"), RateLimitError),
+    **dict.fromkeys(("invalid_request_error", "invalid_argument", "failed_precondition"), InvalidRequestError),
+    "unavailable": OverloadedError,
+}
+
+_STATUSES: dict[int, _Kind] = {
     401: AuthenticationError,
     402: QuotaExceededError,
     403: PermissionDeniedError,
@@ -91,8 +104,15 @@ _STATUSES: dict[int, type[LLMError]] = {
     529: OverloadedError,
 }
 
-# Too general to overrule what the status says: providers send them with every kind of error.
-_VAGUE = {"invalid_request_error", "api_error", "server_error", "rate_limit_error"}
+_EMPTY_BALANCE = re.compile(r"credit balance is too low|insufficient (?:credits|balance)", re.IGNORECASE)
+_FILTERED = re.compile(r"content filtering policy|content management policy", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"maximum context length|context window|context length|(?:prompt|input) is too long|too many input tokens"
+    r"|reduce the length of the (?:messages|prompt|input)",
+    re.IGNORECASE,
+)
+_TOO_LARGE = re.compile(r"\b(?:request|prompt) too large\b", re.IGNORECASE)
+_LIMIT_REQUESTED = re.compile(r"\blimit:? ([\d,]{1,15}), requested:? ([\d,]{1,15})", re.IGNORECASE)
 
 
 def error_from_status(
@@ -106,35 +126,78 @@ def error_from_status(
     model: str | None = None,
     **facts: Any,
 ) -> LLMError:
-    """The error that a provider's answer means; waits, retry orders and rate limits are taken from *headers*."""
+    """The error that a provider's answer means, not raised.
+
+    Args:
+        status: the HTTP status; None, or 200, for an error inside an answer that began as a success.
+        message: the provider's sentence, secrets already masked.
+        code, type: the provider's words.
+        headers: of the response; what they ask for (wait, try again or not, rate limits, request id) is on the error.
+        provider, model: who was asked for what.
+        facts: any other attribute of `LLMError`.
+    """
     headers = headers or {}
-    kind = _kind(status, code, type)
-    if 300 <= (status or 0) < 400:
-        message = f"the provider redirects, which is not followed, for it would carry the key elsewhere: {message}"
+    words = [word.lower() for word in (code, type) if word and not word.isdigit()]
+    number = status
+    if status is None or 200 <= status < 300:
+        number = int(code) if code and re.fullmatch("[345][0-9][0-9]", code) else None
+    kind = _kind(number, words, message)
+    if number is not None and 300 <= number < 400:
+        message = f"the provider answered with a redirect, which is not followed: it would carry the key on; {message}"
     if issubclass(kind, RequestTimeoutError):
-        facts["limit"] = "provider"
+        facts.setdefault("limit", "provider")
+    if number == 409 and kind is InvalidRequestError:
+        facts.setdefault("retryable", True)
+    facts.setdefault("request_id", header_of(headers, "x-request-id") or header_of(headers, "request-id") or None)
     return kind(
-        message or f"the provider answered {status or code or type or 'with an error'}",
+        message.removesuffix("; ") or f"the provider answered {status or code or type or 'with an error'}",
         provider=provider,
         model=model,
         status=status,
-        code=code or type,
+        code=type if type and code and code.isdigit() else code or type,
         retry_after=parse_retry_after(headers),
         should_retry=parse_should_retry(headers),
-        rate_limit=parse_rate_limit(headers),
-        request_id=facts.pop("request_id", None) or headers.get("x-request-id") or headers.get("request-id"),
-        retryable=True if status == 409 else None,
+        rate_limit=parse_rate_limit(headers) or None,
         **facts,
     )
 
 
-def _kind(status: int | None, code: str | None, type_: str | None) -> type[LLMError]:
-    words = [word.lower() for word in (code, type_) if isinstance(word, str)]
-    telling = [word for word in words if word in _CODES and (word not in _VAGUE or status in (None, 200))]
-    if telling:
-        return _CODES[telling[0]]
-    if status is None or status == 200:
-        return ServerError
+def _kind(status: int | None, words: list[str], message: str) -> _Kind:
+    """The class of the error: words before phrases before the status."""
+    for word in words:
+        if word in _TELLING:
+            return _TELLING[word]
+    if status in (None, 429) and _is_too_large(message):
+        return InvalidRequestError
+    if status is None or status == 429 or status >= 500:
+        for word in words:
+            if word in _HURRIED:
+                return _HURRIED[word]
+    kind = _by_status(status, words)
+    if kind is InvalidRequestError:
+        if _EMPTY_BALANCE.search(message):
+            return QuotaExceededError
+        if _FILTERED.search(message):
+            return ContentFilterError
+        if _TOO_LONG.search(message):
+            return ContextLengthError
+    return kind
+
+
+def _by_status(status: int | None, words: list[str]) -> _Kind:
+    if status is None:
+        return next((_BARE[word] for word in words if word in _BARE), ServerError)
     if status in _STATUSES:
         return _STATUSES[status]
     return ServerError if status >= 500 else InvalidRequestError
+
+
+def _is_too_large(message: str) -> bool:
+    """Whether the request alone is above the limit, so that it never passes, however long one waits."""
+    if _TOO_LARGE.search(message):
+        return True
+    match = _LIMIT_REQUESTED.search(message)
+    if match is None:
+        return False
+    limit, requested = (int(text.replace(",", "") or 0) for text in match.groups())
+    return requested > limit > 0

@@ -29,6 +29,8 @@ __all__ = ["Answer", "Engine", "Target", "build", "choose", "given"]
 
 KEEPALIVE = 15.0
 """Seconds that an idle connection is kept: below what servers and balancers usually close after."""
+POOL_SIZE = 16
+"""Connections of one pool of httpx."""
 
 
 class Target(NamedTuple):
@@ -112,16 +114,7 @@ def build(family: str, target: Target, connections: int) -> Engine:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return _Aiohttp(session, target, proxy=_proxy(target.url), owned=True)
-    httpx = _module(family)
-    client = httpx.AsyncClient(
-        limits=httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE
-        ),
-        follow_redirects=False,
-        cookies=_NoCookies(),
-        headers=target.headers,
-    )
-    return _Httpx(client, httpx, target)
+    return _Httpx(_module(family), target, connections)
 
 
 def given(client: Any, family: str, target: Target) -> Engine:
@@ -142,60 +135,112 @@ class _NoCookies(CookieJar):
         pass
 
 
-class _Httpx:
-    """Posts through an AsyncClient that was built here, with a head that is made once."""
+class _Pool:
+    """A client and the calls that it has in flight."""
 
-    def __init__(self, client: Any, module: Any, target: Target) -> None:
-        self._client = client
-        self._new_request = module.Request
-        self._bytes = module.ByteStream
+    __slots__ = ("client", "in_flight")
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.in_flight = 0
+
+
+class _Httpx:
+    """Posts through clients that are built here, with a head that is made once.
+
+    A pool of httpx looks at each of its connections on each call, so many small pools are cheaper than a large one. They
+    are filled one after the other: few calls at a time share the connections of the first.
+    """
+
+    def __init__(self, module: Any, target: Target, connections: int) -> None:
+        self._module = module
         self._url = module.URL(target.url)
-        self._head = [(b"Host", self._url.netloc), *client.headers.raw]
+        self._size = min(POOL_SIZE, connections)
+        self._most = connections // self._size
+        self._tls = _tls(module, target.url)
+        self._pools = [self._new_pool()]
+        headers = self._pools[0].client.headers
+        headers.update(target.headers)
+        self._head = [(b"Host", self._url.netloc), *headers.raw]
+
+    def _new_pool(self) -> _Pool:
+        limits = self._module.Limits(
+            max_connections=self._size, max_keepalive_connections=self._size, keepalive_expiry=KEEPALIVE
+        )
+        return _Pool(self._module.AsyncClient(limits=limits, verify=self._tls, cookies=_NoCookies()))
+
+    def _free_pool(self) -> _Pool:
+        for pool in self._pools:
+            if pool.in_flight < self._size:
+                return pool
+        if len(self._pools) < self._most:
+            self._pools.append(self._new_pool())
+            return self._pools[-1]
+        return min(self._pools, key=lambda pool: pool.in_flight)
 
     async def post(self, body: bytes, connect: float, read: float) -> Answer:
         """Send *body*."""
-        request = self._new_request(
+        request = self._module.Request(
             "POST",
             self._url,
-            stream=self._bytes(body),
+            stream=self._module.ByteStream(body),
             headers=[*self._head, (b"Content-Length", b"%d" % len(body))],
-            extensions={"timeout": {"connect": connect, "read": read, "write": read, "pool": read}},
+            extensions=_limits(connect, read),
         )
-        return _HttpxAnswer(await self._client.send(request, stream=True, follow_redirects=False))
+        pool = self._free_pool()
+        pool.in_flight += 1
+        try:
+            response = await pool.client.send(request, stream=True, follow_redirects=False)
+        except BaseException:
+            pool.in_flight -= 1
+            raise
+        return _HttpxAnswer(response, pool)
 
     async def aclose(self) -> None:
-        """Close the client."""
-        await self._client.aclose()
+        """Close the clients."""
+        for pool in self._pools:
+            await pool.client.aclose()
 
 
 class _GivenHttpx:
     """Posts through a user's AsyncClient: its headers, parameters, cookies, auth and hooks apply, its timeouts do not."""
 
     def __init__(self, client: Any, module: Any, target: Target) -> None:
-        self._client = client
+        self._pool = _Pool(client)
         self._url = module.URL(target.url)
         self._headers = module.Headers(target.headers)
 
     async def post(self, body: bytes, connect: float, read: float) -> Answer:
         """Send *body*."""
-        request = self._client.build_request(
-            "POST",
-            self._url,
-            content=body,
-            headers=self._headers,
-            extensions={"timeout": {"connect": connect, "read": read, "write": read, "pool": read}},
+        client = self._pool.client
+        request = client.build_request(
+            "POST", self._url, content=body, headers=self._headers, extensions=_limits(connect, read)
         )
-        return _HttpxAnswer(await self._client.send(request, stream=True, follow_redirects=False))
+        response = await client.send(request, stream=True, follow_redirects=False)
+        self._pool.in_flight += 1
+        return _HttpxAnswer(response, self._pool)
 
     async def aclose(self) -> None:
         """The client is the user's."""
 
 
-class _HttpxAnswer:
-    __slots__ = ("_pieces", "_response", "headers", "status")
+def _tls(module: Any, url: str) -> Any:
+    """One TLS context for all pools. It takes tens of milliseconds, which a plain address without a proxy does without."""
+    from urllib.request import getproxies
 
-    def __init__(self, response: Any) -> None:
+    return module.create_ssl_context() if url.startswith("https:") or getproxies() else False
+
+
+def _limits(connect: float, read: float) -> dict[str, Any]:
+    return {"timeout": {"connect": connect, "read": read, "write": read, "pool": read}}
+
+
+class _HttpxAnswer:
+    __slots__ = ("_pieces", "_pool", "_response", "headers", "status")
+
+    def __init__(self, response: Any, pool: _Pool) -> None:
         self._response = response
+        self._pool = pool
         self.status: int = response.status_code
         # One pass over the bytes is cheaper than two look-ups in the client's own mapping.
         self.headers = {
@@ -212,7 +257,10 @@ class _HttpxAnswer:
         return b""
 
     async def close(self) -> None:
-        await self._response.aclose()
+        try:
+            await self._response.aclose()
+        finally:
+            self._pool.in_flight -= 1
 
 
 class _Aiohttp:

@@ -67,7 +67,8 @@ class Peer(NamedTuple):
 class Exchange:
     """One attempt: it sends, reads, and turns every way in which that can fail into an `LLMError`."""
 
-    __slots__ = ("_answer", "_connect", "_peer", "_pushed", "_read", "_received", "_request")
+    __slots__ = ("_answer", "_connect", "_peer", "_pushed", "_read", "_received", "_request", "_request_id")
+    _answer: Answer
 
     def __init__(self, peer: Peer, request: Request, *, connect: float, read: float) -> None:
         self._peer = peer
@@ -76,7 +77,7 @@ class Exchange:
         self._read = read
         self._received = 0
         self._pushed = b""
-        self._answer: Any = None
+        self._request_id: str | None = None
 
     async def run(self, engine: Engine) -> Response:
         """The answer of the provider, complete.
@@ -85,6 +86,7 @@ class Exchange:
             LLMError: any failure; it names provider and model, and has `partial` when a stream broke off.
         """
         self._answer = answer = await self._post(engine)
+        self._request_id = answer.headers.get("x-request-id")
         try:
             if not 200 <= answer.status < 300:
                 raise await self._refusal()
@@ -123,24 +125,25 @@ class Exchange:
             piece, self._pushed = self._pushed, b""
             return piece
         self._check_deadline()
+        failure: LLMError | None = None
         try:
-            piece: bytes = await self._answer.read()
+            piece = await self._answer.read()
         except Exception as error:
             failure = self._failure_of(error)
             if failure is None:
                 raise
-        else:
-            self._received += len(piece)
-            if self._received <= self._peer.max_bytes:
-                return piece
+        if failure is not None:
+            raise failure
+        self._received += len(piece)
+        if self._received > self._peer.max_bytes:
             del piece
-            failure = self._signed(
+            raise self._signed(
                 MalformedResponseError(
                     f"the answer of {self._peer.host} is longer than max_response_bytes={self._peer.max_bytes}",
                     retryable=False,
                 )
             )
-        raise failure
+        return piece
 
     def _check_deadline(self) -> None:
         """A server that drips keeps within the limit of every read, so the moment itself is looked at too."""
@@ -242,10 +245,6 @@ class Exchange:
             async with asyncio.timeout(_LINGER):
                 while await self._answer.read():
                     pass
-
-    @property
-    def _request_id(self) -> str | None:
-        return None if self._answer is None else self._answer.headers.get("x-request-id")
 
     def _failure_of(self, error: Exception) -> LLMError | None:
         failure = failure_of(error, host=self._peer.host, secrets=self._peer.secrets)

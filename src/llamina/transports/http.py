@@ -44,7 +44,8 @@ def _secret(value: str | Secret | None) -> Secret | None:
 
 
 def _headers(values: Mapping[str, str | Secret]) -> Mapping[str, str | Secret]:
-    return {name: Secret(value) if is_credential(name, value) else value for name, value in values.items()}
+    """Credentials among the headers become Secrets, so that no repr of the settings shows them."""
+    return {name: Secret(str(value)) if is_credential(name, value) else value for name, value in values.items()}
 
 
 @define(eq=False, slots=False, repr=False)

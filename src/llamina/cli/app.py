@@ -1,0 +1,135 @@
+"""The commands and their options; what they do is in `demo` and `ask`.
+
+    run(["ask", "Why is the sky blue?"])      # 0
+
+The one surprise: every error is one line on stderr. Typer's own reports of a wrong option are shortened to that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+import llamina
+from llamina.errors import ConfigurationError
+
+__all__ = ["run"]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command and return its exit code; errors become one line on stderr."""
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name="llamina", standalone_mode=False)
+    except (KeyboardInterrupt, BrokenPipeError):
+        raise
+    except typer.Abort:
+        return 130
+    except ConfigurationError as error:
+        return _complain(str(error), 2)
+    except Exception as error:
+        explain = getattr(error, "format_message", None)
+        if explain is not None:  # a wrong use, in the words of the option parser
+            return _complain(f"{explain()} (see llamina{_command(error)} --help)", 2)
+        if os.environ.get("LLAMINA_TRACEBACK"):
+            raise
+        return _complain(f"unexpected {type(error).__name__}: {error} (LLAMINA_TRACEBACK=1 shows where)", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"llamina: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _command(error: Any) -> str:
+    name = getattr(getattr(error, "ctx", None), "info_name", None)
+    return f" {name}" if name not in (None, "llamina") else ""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"llamina {llamina.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def llamina_command(
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Middleware for calls to language models: see the seven layers at work, or put a question through them."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def demo(
+    calls: Annotated[int, typer.Option(min=20, max=2000, help="Calls to send.")] = 300,
+    seed: Annotated[int, typer.Option(help="Another seed, another traffic; the same seed, the same.")] = 7,
+    seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Seconds over which they are sent.")] = 9.0,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines instead of a live display (so also without a terminal).")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the summary, as JSON.")] = False,
+) -> None:
+    """Watch seven layers at work, offline, in about ten seconds.
+
+    A simulated provider is started on this machine; a scripted traffic goes to it through Logger, Cache, Dedup, Retry,
+    CostMeter, CircuitBreaker and Timeout: streams, the same question many times, a user whose budget runs out, an
+    outage. At the end the numbers of all layers are compared with what the provider saw and billed; exit code 1 if they
+    do not add up.
+    """
+    from .demo import show
+
+    raise typer.Exit(show(calls=calls, seed=seed, seconds=seconds, plain=plain, as_json=as_json))
+
+
+@app.command()
+def ask(
+    prompt: Annotated[list[str], typer.Argument(help="The question; - reads it from standard input.")],
+    provider: Annotated[
+        str | None, typer.Option("--provider", "-p", help="A preset: openai, openrouter, groq, google, ollama, local.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", envvar="LLAMINA_MODEL", help="The model, as the provider names it.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Address of any OpenAI-compatible server, like http://127.0.0.1:8000/v1.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="A system message.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The most tokens of an answer.")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="How freely the model chooses.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for each attempt.")] = 120.0,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is complete.")] = False,
+) -> None:
+    """Put one question through Logger, Retry, CostMeter and Timeout, and stream the answer to standard output.
+
+    Without --provider or --base-url the first provider is asked whose key is in the environment; without any key an echo
+    answers. A line about tokens, cost, time and attempts goes to standard error.
+    """
+    from .ask import Question, put
+
+    question = Question(
+        prompt=" ".join(prompt),
+        provider=provider,
+        model=model,
+        base_url=base_url,
+        api_key_env=api_key_env,
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout=timeout,
+        streams=not no_stream,
+    )
+    raise typer.Exit(put(question))

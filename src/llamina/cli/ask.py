@@ -1,0 +1,213 @@
+"""`llamina ask`: one prompt through a default stack, the answer streamed to standard output as it comes.
+
+    put(Question("Why is the sky blue?"))       # 0; 1 for a call that failed
+
+The answer, and nothing else, goes to standard output, so that it can be piped; what there is to say about it goes to
+standard error.
+
+The one surprise: where the answer goes to a terminal, control characters in it are dropped: a model cannot move the
+cursor or set the title of a window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import os
+import sys
+from typing import Any
+
+from attrs import frozen
+
+from llamina.errors import ConfigurationError, LLMError
+from llamina.layers.cost import CostMeter
+from llamina.layers.logger import Logger
+from llamina.layers.retry import Retry
+from llamina.layers.timeout import Timeout
+from llamina.messages import Message
+from llamina.protocol import Handler, Middleware, Request, Response
+from llamina.stack import Stack, build_stack
+from llamina.transports import EchoTransport, HTTPTransport, presets
+
+__all__ = ["Question", "put"]
+
+
+@frozen
+class Question:
+    """What is asked, of whom, and how the answer is wanted; the fields are the options of the command."""
+
+    prompt: str
+    provider: str | None = None
+    model: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    timeout: float = 120.0
+    streams: bool = True
+
+
+def put(question: Question) -> int:
+    """Ask, print, and return the exit code.
+
+    Raises:
+        ConfigurationError: no model is named, a key is missing, an option makes no sense.
+    """
+    prompt = _read_prompt(question.prompt)
+    transport, model = find_terminal(question)
+    request = _request(question, model, prompt)
+    # The command says itself what went wrong; a warning of a library on top would say it twice.
+    logging.getLogger("llamina").addHandler(logging.NullHandler())
+    layers: list[Middleware] = [Logger(), Retry()]
+    if importlib.util.find_spec("genai_prices") is not None and not isinstance(transport, EchoTransport):
+        layers.append(CostMeter())
+    layers.append(Timeout(question.timeout))
+    return asyncio.run(_converse(build_stack(layers, transport), request, streams=question.streams))
+
+
+def _read_prompt(prompt: str) -> str:
+    if prompt == "-":
+        prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
+    if not prompt.strip():
+        raise ConfigurationError('the prompt is empty; write llamina ask "Why is the sky blue?"')
+    return prompt
+
+
+def find_terminal(question: Question) -> tuple[Handler, str]:
+    """Who answers, and which model is asked for.
+
+    Raises:
+        ConfigurationError: no model is named, or a key is missing.
+    """
+    key = _key(question.api_key_env)
+    provider = question.provider
+    if provider is None and question.base_url is None:
+        found = [name for name, preset in presets().items() if preset.key_names and preset.find_key()]
+        if not found and key is None:
+            _note("no provider is named and no key is set: an echo answers (see llamina ask --help)")
+            return EchoTransport(piece_delay=0.02), question.model or "echo"
+        provider = found[0] if found and key is None else "openai"
+    settings: dict[str, Any] = {} if provider is None else {"provider": provider}
+    if question.base_url is not None:
+        settings["base_url"] = question.base_url
+    transport = HTTPTransport(api_key=key, **settings)
+    if question.model is None:
+        raise ConfigurationError(
+            f"no model is named for {transport.provider}; write --model NAME, or set LLAMINA_MODEL in the environment"
+        )
+    return transport, question.model
+
+
+def _key(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigurationError(f"--api-key-env names {variable!r}, which is not set; export {variable}=...")
+    return key
+
+
+def _request(question: Question, model: str, prompt: str) -> Request:
+    messages = [] if question.system is None else [Message.system(question.system)]
+    limits = {"max_tokens": question.max_tokens, "temperature": question.temperature}
+    params = {name: value for name, value in limits.items() if value is not None}
+    return Request.chat(model, [*messages, Message.user(prompt)], **params)
+
+
+async def _converse(stack: Stack, request: Request, *, streams: bool) -> int:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    printer = _Printer()
+    async with stack:
+        try:
+            if streams:
+                async with stack.stream(request) as stream:
+                    async for event in stream:
+                        printer.write(event.text)
+                response = stream.response
+            else:
+                response = await stack(request)
+                printer.write(response.text)
+        except LLMError as error:
+            printer.end()
+            _complain(error)
+            return 1
+        printer.end()
+        _note(describe(response, loop.time() - started, priced=any(isinstance(x, CostMeter) for x in stack.layers)))
+    return 0
+
+
+class _Printer:
+    """Writes an answer to standard output as it comes, and ends its last line."""
+
+    def __init__(self) -> None:
+        stdout = sys.stdout
+        reconfigure = getattr(stdout, "reconfigure", None)
+        if reconfigure is not None:  # what the terminal cannot show must not end the answer
+            reconfigure(errors="replace")
+        self._guards = stdout.isatty()
+        self._line_is_open = False
+
+    def write(self, text: str) -> None:
+        if self._guards:
+            text = "".join([letter for letter in text if letter in "\n\t" or not _controls(letter)])
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            self._line_is_open = not text.endswith("\n")
+
+    def end(self) -> None:
+        if self._line_is_open:
+            self.write("\n")
+
+
+def _controls(letter: str) -> bool:
+    return letter < " " or "\x7f" <= letter < "\xa0"
+
+
+def describe(response: Response, seconds: float, *, priced: bool) -> str:
+    """One line about an answer: tokens, cost if somebody knows it, seconds, attempts."""
+    call = response.call
+    usage = response.usage or call.usage
+    about = "" if all(attempt.usage_source == "exact" for attempt in call.attempts) else "about "
+    facts = [f"{about}{usage.input_tokens} + {usage.output_tokens} tokens"]
+    if priced:
+        known = [attempt.cost for attempt in call.attempts if attempt.cost is not None]
+        facts.append(f"{sum(known):f} USD" if len(known) == len(call.attempts) else "price unknown")
+    facts.append(f"{seconds:.1f} s")
+    facts.append("1 attempt" if len(call.attempts) == 1 else f"{len(call.attempts)} attempts")
+    facts.append(response.model)
+    if response.finish_reason not in ("stop", None):
+        facts.append(f"ended by {response.finish_reason}")
+    if not response.text:
+        facts.append("no text")
+    return " · ".join(facts)
+
+
+def _complain(error: LLMError) -> None:
+    attempts = len(error.call.attempts) if error.call is not None else 0
+    tried = f" after {attempts} attempts" if attempts > 1 else ""
+    remedy = _REMEDIES.get(type(error).__name__, "")
+    print(f"llamina: {type(error).__name__}{tried}: {_one_line(str(error))}{remedy}", file=sys.stderr)
+
+
+_REMEDIES = {
+    "AuthenticationError": "; check the key",
+    "NotFoundError": "; check --model and --base-url",
+    "NetworkError": "; is the server running, and --base-url right?",
+    "RequestTimeoutError": "; --timeout sets the limit",
+}
+
+
+def _one_line(text: str) -> str:
+    """*text* on one line: what a server wrote must not look like a second message, nor steer the terminal."""
+    return " ".join("".join([" " if _controls(letter) else letter for letter in text]).split())
+
+
+def _note(text: str) -> None:
+    """A remark on standard error, dim where that is a terminal."""
+    text = _one_line(text)
+    dim = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    print(f"\x1b[2m{text}\x1b[0m" if dim else text, file=sys.stderr)

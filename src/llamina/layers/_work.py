@@ -1,0 +1,127 @@
+"""Work under limits of time: in a task of its own that can be left behind, or in the caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from llamina.protocol import Handler, Request, Response
+from llamina.record import CutByLimit
+
+from ._limits import Limits
+
+__all__ = ["InPlace", "OwnTask"]
+
+
+class InPlace:
+    """The work in the caller's task.
+
+    Nothing can be left behind, and a limit is told from the caller's cancellation by counting (`Task.cancelling`).
+    """
+
+    __slots__ = ("_cancelling", "_limits", "_loop", "_task", "_timer", "fired")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+        task = asyncio.current_task(loop)
+        assert task is not None
+        self._loop = loop
+        self._limits = limits
+        self._task = task
+        self._cancelling = task.cancelling()
+        self.fired: str | None = None
+        self._timer = loop.call_at(limits.wake(), self._look)
+
+    def _look(self) -> None:
+        when, name = self._limits.next()
+        if when > self._loop.time():
+            self._timer = self._loop.call_at(self._limits.wake(), self._look)
+            return
+        self.fired = name
+        self._task.cancel(cut(name))
+
+    def end(self) -> bool:
+        """Stop watching; whether the caller too has cancelled."""
+        self._timer.cancel()
+        return self.fired is not None and self._task.uncancel() > self._cancelling
+
+
+def cut(limit: str) -> CutByLimit:
+    """The message of the cancellation with which *limit* cuts the work."""
+    return CutByLimit(f"cut by a limit ({limit})")
+
+
+class OwnTask:
+    """The work below, in a task of its own, so that it can be left behind when its clean-up takes too long."""
+
+    __slots__ = ("_grace", "_limits", "_loop", "ended", "fired", "outcome", "task", "timer")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        call_next: Handler,
+        request: Request,
+        limits: Limits,
+        grace: float,
+    ) -> None:
+        self._loop = loop
+        self._limits = limits
+        self._grace = grace
+        self.outcome: Response | BaseException | None = None
+        self.fired: str | None = None
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.task = _start(self._run(call_next, request), loop)
+        self.timer = loop.call_at(limits.wake(), self._look)
+
+    async def _run(self, call_next: Handler, request: Request) -> None:
+        # The waiting side is woken from inside the task: one turn of the loop less than by a done-callback.
+        try:
+            self.outcome = await call_next(request)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised again by `result`
+            self.outcome = error
+        finally:
+            if not self.ended.done():
+                self.ended.set_result(None)
+
+    def _look(self) -> None:
+        if self.ended.done():
+            return
+        when, name = self._limits.next()
+        if when > self._loop.time():
+            self.timer = self._loop.call_at(self._limits.wake(), self._look)
+            return
+        self.fired = name
+        self.task.cancel(cut(name))
+        self.timer = self._loop.call_later(self._grace, self._give_up)
+
+    def _give_up(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    async def cancel(self, *message: Any) -> None:
+        """Cancel the work for its caller and wait while it cleans up, at most the grace."""
+        if self.outcome is None and not self.task.done():
+            self.task.cancel(*message)
+            try:
+                await asyncio.wait([self.task], timeout=self._grace)
+            except asyncio.CancelledError:
+                self.task.cancel(*message)
+
+    def result(self) -> Response:
+        """What the work gave, or its error."""
+        outcome = self.outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert outcome is not None
+        return outcome
+
+
+if sys.version_info >= (3, 12):
+
+    def _start(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return asyncio.Task(work, loop=loop, eager_start=True)
+else:
+
+    def _start(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
+        return loop.create_task(work)
