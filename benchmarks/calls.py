@@ -9,8 +9,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from measure import Row, Table, in_turns
-
 from llamina import (
     Budget,
     Cache,
@@ -27,6 +25,7 @@ from llamina import (
     Usage,
     build_stack,
 )
+from measure import Row, Table, in_turns
 
 PRICES = {"m": {"input": "0.15", "output": "0.60"}}
 ANSWER = Response.of("x" * 200, usage=Usage(50, 50), model="m")
@@ -149,7 +148,9 @@ async def alone() -> Table:
     seen = await in_turns(variants, calls=2000)
     base = seen["base"]
     rows = [Row("no layer", base, "us", 1.0)]
-    rows += [Row(f"{name} adds", seen[name] - base, "us", seen[name] / base, budget) for name, (_, budget) in layers.items()]
+    rows += [
+        Row(f"{name} adds", seen[name] - base, "us", seen[name] / base, budget) for name, (_, budget) in layers.items()
+    ]
     rows.append(Row("Cache(), a miss adds", seen["Cache(), a miss"] - seen["fresh base"], "us", None))
     rows.append(Row("Cache(), a hit of 0.2 KB, in all", seen["Cache(), a hit of 0.2 KB"], "us", None, "3 us"))
     return Table("Each layer alone", "CPU that a layer adds to a call through `build_stack([], transport)`.", rows)
@@ -157,7 +158,10 @@ async def alone() -> Table:
 
 async def seven() -> Table:
     """Seven real layers."""
-    small, large = Request.chat("m", "x" * 200, tags={"user": "ada"}), Request.chat("m", "x" * 1000, tags={"user": "ada"})
+    small, large = (
+        Request.chat("m", "x" * 200, tags={"user": "ada"}),
+        Request.chat("m", "x" * 1000, tags={"user": "ada"}),
+    )
     # Without a handler that listens, as an app has it that only counts.
     hit = build_stack([Cache(), *real_layers(dedup=True)[2:]], terminal)
     seen = await in_turns(
@@ -189,7 +193,9 @@ async def seven() -> Table:
 
 async def identity() -> Table:
     """The digest."""
-    table = Table("Identity", "CPU per digest; the baseline is json.dumps(sort_keys=True) with SHA-256, in the same run.")
+    table = Table(
+        "Identity", "CPU per digest; the baseline is json.dumps(sort_keys=True) with SHA-256, in the same run."
+    )
     for kilobytes, budget in ((1, "1.5 us"), (10, "11.5 us"), (100, "120 us")):
         request = Request.chat("m", "x" * (1000 * kilobytes), temperature=0.7, max_tokens=100)
         body = {

@@ -43,7 +43,14 @@ class Table:
 
     def markdown(self) -> str:
         """For the docs."""
-        lines = [f"## {self.title}", "", self.note, "", "| what | figure | beside its baseline | budget |", "|---|---|---|---|"]
+        lines = [
+            f"## {self.title}",
+            "",
+            self.note,
+            "",
+            "| what | figure | beside its baseline | budget |",
+            "|---|---|---|---|",
+        ]
         for row in self.rows:
             ratio = "" if row.ratio is None else f"{row.ratio:.2f} x"
             lines.append(f"| {row.name} | {row.value:.2f} {row.unit} | {ratio} | {row.budget} |")

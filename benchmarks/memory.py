@@ -7,9 +7,9 @@ import time
 import tracemalloc
 
 import msgspec
-from measure import Row, Table
 
 from llamina import MemoryCache, Response, Usage
+from measure import Row, Table
 
 COUNT = 100_000
 

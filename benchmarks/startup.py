@@ -48,7 +48,9 @@ async def startup() -> Table:
     table = Table("Import", "Fresh processes, best of seven; memory is the process's peak.")
     for name, (took, memory) in best.items():
         if took == took:  # a package that is not installed has no figure
-            table.rows.append(Row(f"{name}: time", took, "ms", took / base, "75 ms" if name == "import llamina" else ""))
+            table.rows.append(
+                Row(f"{name}: time", took, "ms", took / base, "75 ms" if name == "import llamina" else "")
+            )
             table.rows.append(Row(f"{name}: memory", memory, "MB", None, "25 MB" if name == "import llamina" else ""))
     return table
 

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from calls import real_layers
-from measure import Row, Table, in_turns
-
 from llamina import Request, Response, Stack, TextDelta, Timeout, Usage, build_stack
+from measure import Row, Table, in_turns
 
 EVENTS = 500
 PIECE = TextDelta("word ")
@@ -71,7 +70,9 @@ async def per_event() -> Table:
         [
             Row("in bursts, no layer", seen["burst 0"], "us", 1.0),
             Row("in bursts, real layers", seen["burst 5"], "us", seen["burst 5"] / seen["burst 0"], "1 us"),
-            Row("in bursts, real layers, idle limit watched", seen["burst 5w"], "us", seen["burst 5w"] / seen["burst 0"]),
+            Row(
+                "in bursts, real layers, idle limit watched", seen["burst 5w"], "us", seen["burst 5w"] / seen["burst 0"]
+            ),
             Row("a turn of the loop (baseline of the next two)", seen["turns"], "us", 1.0),
             Row("arriving alone, no layer", seen["alone 0"], "us", seen["alone 0"] / seen["turns"]),
             Row("arriving alone, real layers", seen["alone 5"], "us", seen["alone 5"] / seen["turns"], "6.5 us"),

@@ -27,15 +27,21 @@ from .policy.money import to_decimal
 __all__ = ["Attempt", "Call", "Ledger"]
 
 _numbers = itertools.count(1)
-_process: list[Any] = [None, ""]
+_prefix = f"call_{os.urandom(8).hex()}"
+
+
+def _new_prefix() -> None:
+    global _prefix  # noqa: PLW0603 - a process has one
+    _prefix = f"call_{os.urandom(8).hex()}"
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_prefix)  # a child must not repeat the ids of its parent
 
 
 def _new_id() -> str:
-    """An id that is unique over processes, made of one random prefix per process and a counter (0.3 us)."""
-    pid = os.getpid()
-    if _process[0] != pid:  # after a fork the child needs a prefix of its own
-        _process[:] = [pid, os.urandom(8).hex()]
-    return f"call_{_process[1]}{next(_numbers):08x}"
+    """An id that is unique over processes: one random prefix per process, and a counter."""
+    return f"{_prefix}{next(_numbers):08x}"
 
 
 class Attempt(msgspec.Struct):
@@ -108,7 +114,7 @@ class Ledger(msgspec.Struct, eq=False):
     """Attempts of one path of a call; an entry shows in this node and in all above it."""
 
     parent: Ledger | None = None
-    attempts: list[Attempt] = []  # noqa: RUF012 - msgspec makes a list for each
+    attempts: list[Attempt] = []  # msgspec makes a list for each
 
     def child(self) -> Ledger:
         """A node for one branch below."""

@@ -22,7 +22,7 @@ import msgspec
 
 from .errors import InvalidRequestError
 
-__all__ = ["IRRELEVANT", "SCHEME", "digest", "differences"]
+__all__ = ["IRRELEVANT", "SCHEME", "differences", "digest"]
 
 SCHEME = 1
 """Version of the scheme; it is part of every digest."""
@@ -49,7 +49,7 @@ def digest(kind: str, model: str, messages: Any, params: Mapping[str, Any]) -> s
     # 0xcb introduces a float; an exponent of all ones is a NaN or an infinity. The bytes may also stand in a text,
     # so a match only sends the value down the slow path, which decides. (A search for one byte is a memchr, a
     # search for two is sixty times slower.)
-    place = data.find(b"\xcb")
+    place = data.find(b"\xcb") if b"\xcb" in data else -1
     while place >= 0:
         if data[place + 1 : place + 2] in _EXPONENTS:
             _checked(kind, model, messages, params)

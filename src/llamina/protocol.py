@@ -105,7 +105,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         known = self._identity
         if known is None:
             params = self.params
-            if not IRRELEVANT.isdisjoint(params):
+            if params and not IRRELEVANT.isdisjoint(params):
                 params = {key: value for key, value in params.items() if key not in IRRELEVANT}
             known = digest(self.kind, self.model, self.messages, params)
             force_setattr(self, "_identity", known)
@@ -254,7 +254,7 @@ def middleware(function: Callable[[Request, Handler], Awaitable[Response]]) -> M
         return handle
 
     # The function's own signature is not the Middleware's.
-    del wrap.__wrapped__  # type: ignore[attr-defined]
+    del wrap.__wrapped__
     return wrap
 
 
@@ -286,7 +286,7 @@ class _FrozenDict(dict[str, Any]):
             "a Request is a value; make a changed copy with request.evolve(...) or request.with_params(...)"
         )
 
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
 
     def __reduce__(self) -> Any:
         return (_FrozenDict, (dict(self),))

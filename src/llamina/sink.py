@@ -119,18 +119,22 @@ class CommitSink(Sink):
         self._first: float | None = None
 
     def begin(self) -> Writer:
+        """A writer for one attempt."""
         return _Owning(self)
 
     @property
     def committed(self) -> bool:
+        """Whether content has been delivered."""
         return self._owner is not None
 
     @property
     def first_event_at(self) -> float | None:
+        """Moment of the first content, on the loop's clock."""
         return self._first
 
     @property
     def delivered(self) -> list[Event]:
+        """The content that the consumer has got so far."""
         return [] if self._owner is None or self._hold else self._owner.events
 
     async def _deliver(self, event: Event) -> None:

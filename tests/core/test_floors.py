@@ -41,7 +41,9 @@ FLOORS = {
     "cli": 4,
     "__main__": 4,
 }
-MODULES = [path for path in sorted(SRC.rglob("*.py")) if path.relative_to(SRC).parts[0] not in ("testing", "__init__.py")]
+MODULES = [
+    path for path in sorted(SRC.rglob("*.py")) if path.relative_to(SRC).parts[0] not in ("testing", "__init__.py")
+]
 
 
 def imports(path: Path) -> list[str]:
@@ -68,7 +70,9 @@ def test_a_module_imports_its_own_floor_and_those_below(path: Path) -> None:
     upwards = [first for first, _, _ in targets if FLOORS[first] > FLOORS[home]]
     assert not upwards
     if FLOORS[home] == 3:
-        assert not [first for first, _, _ in targets if FLOORS[first] == 3 and first not in (home, *ALLOWED.get(home, ()))]
+        assert not [
+            first for first, _, _ in targets if FLOORS[first] == 3 and first not in (home, *ALLOWED.get(home, ()))
+        ]
     if home == "layers":
         siblings = [rest for first, _, rest in targets if first == "layers" and not rest.startswith("_")]
         assert not siblings
@@ -89,12 +93,26 @@ def test_no_module_reads_a_bare_clock_or_the_global_random(path: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
     ]
 
-    assert not [call for call in calls if call == "time.sleep" or (call.startswith("random.") and call != "random.Random")]
+    assert not [
+        call for call in calls if call == "time.sleep" or (call.startswith("random.") and call != "random.Random")
+    ]
 
 
 def test_importing_llamina_loads_no_sdk_and_no_http_client() -> None:
     """`import llamina` stays light: what is heavy is loaded when it is first used."""
-    heavy = ["httpx", "httpx2", "aiohttp", "openai", "anthropic", "pydantic", "redis", "cattrs", "rich", "typer", "freezegun"]
+    heavy = [
+        "httpx",
+        "httpx2",
+        "aiohttp",
+        "openai",
+        "anthropic",
+        "pydantic",
+        "redis",
+        "cattrs",
+        "rich",
+        "typer",
+        "freezegun",
+    ]
     code = f"import sys, llamina; print([name for name in {heavy!r} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -467,6 +467,7 @@ async def test_one_cache_in_two_stacks_is_shared_and_two_caches_are_not() -> Non
         ({"ttl": float("inf")}, r"Cache\.ttl .* inf"),
         ({"scope": 3}, r"Cache\.scope .* 3"),
         ({"stale_while_revalidate": -1}, r"Cache\.stale_while_revalidate .* -1"),
+        ({"stale_while_revalidate": 60}, r"Cache\.stale_while_revalidate .* ttl"),
         ({"namespace": "a:b"}, r"Cache\.namespace .* 'a:b'"),
         ({"store_timeout": 0}, r"Cache\.store_timeout .* 0"),
         ({"store_rest": float("nan")}, r"Cache\.store_rest .* nan"),

@@ -200,7 +200,7 @@ def test_a_window_forgets_all_when_the_clock_is_another_one() -> None:
 
 
 @pytest.mark.parametrize(("failures", "opens"), [(2, False), (3, True), (4, True)])
-def test_the_rate_itself_is_enough(failures: int, opens: bool) -> None:  # noqa: FBT001
+def test_the_rate_itself_is_enough(failures: int, opens: bool) -> None:
     """Three of thirty is 10 %, and opens at a rate of 0.1."""
     window = RateWindow(60, 30, failure_rate=0.1)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextvars import ContextVar
 from typing import Any
 
@@ -263,3 +265,24 @@ async def test_a_copied_error_keeps_its_cause() -> None:
 
     assert errors[0] is not errors[1]
     assert errors[1].__cause__ is cause
+
+
+@simulated_time
+async def test_an_error_that_was_raised_is_freed_without_the_collector() -> None:
+    """Error, traceback and flight hold each other no longer than the callers do."""
+    stack = build_stack([Dedup()], FakeTransport(lambda _request: [1.0, Faulty("down")]))
+
+    class Faulty(LLMError):
+        """An error that can be watched."""
+
+    gc.disable()
+    try:
+        errors = await asyncio.gather(*(stack(ASK) for _ in range(3)), return_exceptions=True)
+        watched = weakref.ref(errors[0])
+        del errors
+        await asyncio.sleep(1)
+        freed = watched() is None
+    finally:
+        gc.enable()
+
+    assert freed

@@ -187,10 +187,10 @@ async def test_who_comes_in_the_moment_of_leaving_takes_the_flight_over() -> Non
 
 
 @simulated_time
-async def test_a_flight_that_never_began_leaves_nothing() -> None:
-    """The only caller is thrown away before the upstream call made its first step."""
+async def test_a_flight_whose_only_caller_is_thrown_away_at_once_leaves_nothing() -> None:
+    """Before the upstream call has made its first step (where tasks begin lazily) or just after it."""
     dedup = Dedup()
-    fake = FakeTransport("hello")
+    fake = FakeTransport([[1.0, "hello"]] * 2)
     handle = dedup.wrap(fake)
     call: Any = handle(ASK)
     call.send(None)
@@ -198,7 +198,7 @@ async def test_a_flight_that_never_began_leaves_nothing() -> None:
     call.close()
     await dedup.aclose()
 
-    assert (fake.calls, dedup.stats()["dedup.in_flight"]) == (0, 0)
+    assert (fake.in_flight, dedup.stats()["dedup.in_flight"], dedup.stats()["dedup.cancelled"]) == (0, 0, 1)
     assert (await handle(ASK)).text == "hello"
 
 

@@ -158,7 +158,7 @@ async def test_an_error_in_mid_stream_comes_after_the_events_that_came_before_it
         try:
             async with stack.stream(ASK) as stream:
                 async for event in stream:
-                    seen.append(event.text)  # noqa: PERF401 - those before the error count
+                    seen.append(event.text)
         except ServerError as error:
             return seen, error
         return seen, None
@@ -177,6 +177,7 @@ async def test_once_content_was_delivered_to_a_flight_nothing_below_may_try_agai
     replayable: list[bool] = []
 
     async def below(request: Request) -> Response:
+        await asyncio.sleep(1)
         replayable.append(request.replayable)
         out = request.begin()
         await out.send(TextDelta("a"))

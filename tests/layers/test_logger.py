@@ -60,7 +60,12 @@ def test_an_answer_is_one_record_with_its_facts(kept: Keeping) -> None:
 
     (record,) = kept.records
     seen = fields(record)
-    assert (seen["llm_model"], seen["llm_provider"], seen["llm_outcome"], seen["llm_attempts"]) == ("m", "fake", "ok", 1)
+    assert (seen["llm_model"], seen["llm_provider"], seen["llm_outcome"], seen["llm_attempts"]) == (
+        "m",
+        "fake",
+        "ok",
+        1,
+    )
     assert (seen["llm_input_tokens"], seen["llm_output_tokens"]) == (10, 5)
     assert seen["llm_latency"] == pytest.approx(2)
     assert seen["llm_tags"] == {"user": "ada"}
@@ -208,5 +213,3 @@ def test_a_level_that_does_not_exist_is_refused() -> None:
     assert Logger(level="debug").level == logging.DEBUG
     with pytest.raises(ConfigurationError, match="Logger.level"):
         Logger(level="LOUD")
-
-

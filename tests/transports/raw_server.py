@@ -1,6 +1,6 @@
 """A server of bytes on a loopback socket: what it answers is written out, also where it is no HTTP.
 
-async with RawServer(answer("hi"), [b"HTTP/1.1 200 OK\\r\\n", CUT]) as server: ...
+async with RawServer(answer("hi"), [STREAM, CUT]) as server: ...
 
 Each request takes the next answer, the last one for ever. An answer is bytes, or a list of bytes, CUT (reset the
 connection), CLOSE (end it) and WAIT (until the server closes).
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+from llamina import LLMError, Request, Response, Stack
 
 CUT, CLOSE, WAIT = object(), object(), object()
 
@@ -43,7 +45,7 @@ class RawServer:
         """What a transport is given."""
         return f"http://127.0.0.1:{self.port}/v1"
 
-    async def __aenter__(self) -> RawServer:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
@@ -57,7 +59,7 @@ class RawServer:
     async def until(self, condition: Any) -> None:
         """Wait until *condition* holds: what the other side of a socket does takes a few turns of the loop."""
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - nobody tells when a socket closes
                 await asyncio.sleep(0.001)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -142,3 +144,26 @@ def delta(text: str = "", finish: str | None = None) -> bytes:
 def streamed(*texts: str) -> list[Any]:
     """A whole stream."""
     return [STREAM, *[delta(text) for text in texts], delta(finish="stop"), sent(b"[DONE]"), END]
+
+
+async def failure(stack: Stack, *, streams: bool = False, **params: Any) -> LLMError:
+    """The error that a call ends with; of a stream, with the text that came before it as `error.came`."""
+    request = Request.chat("sim", "hi").evolve(**params)
+    came: list[str] = []
+    try:
+        if streams:
+            async with stack.stream(request) as stream:
+                async for event in stream:
+                    came.append(event.text)
+        else:
+            await stack(request)
+    except LLMError as error:
+        error.came = came  # type: ignore[attr-defined]
+        return error
+    raise AssertionError(f"the call did not fail; {came} came")
+
+
+async def complete(stack: Stack, request: Request | None = None) -> Response:
+    """A streamed call, with its events left unread."""
+    async with stack.stream(request or Request.chat("sim", "hi")) as stream:
+        return await stream.complete()

@@ -7,10 +7,23 @@ import gzip
 import json
 
 import pytest
-from raw_server import END, STREAM, WAIT, RawServer, answer, delta, head, plain, sent, streamed
+from raw_server import (
+    END,
+    STREAM,
+    WAIT,
+    RawServer,
+    answer,
+    complete,
+    delta,
+    failure,
+    head,
+    plain,
+    sent,
+    streamed,
+)
 
 from llamina import MalformedResponseError, Request, build_stack
-from llamina.errors import InvalidRequestError, LLMError
+from llamina.errors import InvalidRequestError
 from llamina.messages import Usage
 
 
@@ -75,9 +88,12 @@ def test_a_stream_comes_in_pieces(transport_to) -> None:
     async def main() -> None:
         usage = sent({"id": "1", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}})
         script = [STREAM, delta("Hel"), delta("lo"), delta(finish="length"), usage, sent(b"[DONE]"), END]
-        async with RawServer(script) as server, build_stack([], transport_to(server)) as stack:
-            async with stack.stream(Request.chat("sim", "hi")) as stream:
-                pieces = [event.text async for event in stream]
+        async with (
+            RawServer(script) as server,
+            build_stack([], transport_to(server)) as stack,
+            stack.stream(Request.chat("sim", "hi")) as stream,
+        ):
+            pieces = [event.text async for event in stream]
 
         response = stream.response
         assert pieces == ["Hel", "lo"]
@@ -95,8 +111,7 @@ def test_a_stream_may_end_without_done(transport_to) -> None:
     async def main() -> None:
         script = [STREAM, delta("Hello"), delta(finish="stop"), END]
         async with RawServer(script) as server, build_stack([], transport_to(server)) as stack:
-            async with stack.stream(Request.chat("sim", "hi")) as stream:
-                response = await stream.complete()
+            response = await complete(stack)
 
         assert response.text == "Hello"
 
@@ -110,10 +125,8 @@ def test_a_connection_serves_many_calls(transport_to) -> None:
         script = [answer("one"), streamed("two"), plain(b"{}", status="500 No"), answer("four")]
         async with RawServer(*script) as server, build_stack([], transport_to(server)) as stack:
             await stack(Request.chat("sim", "hi"))
-            async with stack.stream(Request.chat("sim", "hi")) as stream:
-                await stream.complete()
-            with pytest.raises(LLMError):
-                await stack(Request.chat("sim", "hi"))
+            await complete(stack)
+            await failure(stack)
             await stack(Request.chat("sim", "hi"))
 
             assert (len(server.requests), server.connections) == (4, 1)
@@ -127,8 +140,7 @@ def test_a_body_that_never_ends_holds_nothing_back(transport_to) -> None:
     async def main() -> None:
         script = [STREAM, delta("Hello"), delta(finish="stop"), sent(b"[DONE]"), WAIT]
         async with RawServer(script) as server, build_stack([], transport_to(server)) as stack:
-            async with stack.stream(Request.chat("sim", "hi")) as stream:
-                response = await stream.complete()
+            response = await complete(stack)
 
             assert response.text == "Hello"
             await server.until(lambda: server.open == 0)
@@ -140,9 +152,12 @@ def test_a_server_that_ignores_streaming_still_streams(transport_to) -> None:
     """A whole answer to a request for a stream is taken as it is."""
 
     async def main() -> None:
-        async with RawServer(answer("Hello")) as server, build_stack([], transport_to(server)) as stack:
-            async with stack.stream(Request.chat("sim", "hi")) as stream:
-                pieces = [event.text async for event in stream]
+        async with (
+            RawServer(answer("Hello")) as server,
+            build_stack([], transport_to(server)) as stack,
+            stack.stream(Request.chat("sim", "hi")) as stream,
+        ):
+            pieces = [event.text async for event in stream]
 
         assert "".join(pieces) == stream.response.text == "Hello"
         assert isinstance(stream.response.usage, Usage)
@@ -192,32 +207,30 @@ def test_cookies_are_not_kept(transport_to) -> None:
     """One tenant's call is not recognised by the cookie of another's."""
 
     async def main() -> None:
-        async with RawServer(answer("hi", "set-cookie: who=ada; Path=/")) as server:
-            async with build_stack([], transport_to(server)) as stack:
-                for _ in range(2):
-                    await stack(Request.chat("sim", "hi"))
+        script = answer("hi", "set-cookie: who=ada; Path=/")
+        async with RawServer(script) as server, build_stack([], transport_to(server)) as stack:
+            for _ in range(2):
+                await stack(Request.chat("sim", "hi"))
 
         assert all("cookie" not in seen.headers for seen in server.requests)
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("streams", [False, True])
-def test_an_answer_that_is_too_long_is_refused(transport_to, streams: bool) -> None:
-    """A bound on the size of an answer; a second attempt would be as long."""
+def test_an_answer_that_is_too_long_is_refused(transport_to) -> None:
+    """A bound on the size of an answer, streamed or not; a second attempt would be as long."""
 
     async def main() -> None:
-        script = [STREAM, *[delta("x" * 400) for _ in range(20)], WAIT] if streams else answer("x" * 8000)
-        async with RawServer(script) as server:
-            async with build_stack([], transport_to(server, max_response_bytes=4000)) as stack:
-                with pytest.raises(MalformedResponseError, match="max_response_bytes=4000") as caught:
-                    if streams:
-                        async with stack.stream(Request.chat("sim", "hi")) as stream:
-                            await stream.complete()
-                    else:
-                        await stack(Request.chat("sim", "hi"))
-
-        assert not caught.value.retryable
+        script = [[STREAM, *[delta("x" * 400) for _ in range(20)], WAIT], answer("x" * 8000)]
+        async with (
+            RawServer(*script) as server,
+            build_stack([], transport_to(server, max_response_bytes=4000)) as stack,
+        ):
+            for streams in (True, False):
+                error = await failure(stack, streams=streams)
+                assert isinstance(error, MalformedResponseError)
+                assert "max_response_bytes=4000" in str(error)
+                assert not error.retryable
 
     asyncio.run(main())
 

@@ -40,7 +40,12 @@ def body(message: Any = None, **fields: Any) -> dict[str, Any]:
 def completions(draw: st.DrawFn) -> dict[str, Any]:
     """A completion with further fields at every level."""
     calls = st.builds(
-        lambda name, text, more: {"id": name, "type": "function", "function": {"name": name, "arguments": text}, **more},
+        lambda name, text, more: {
+            "id": name,
+            "type": "function",
+            "function": {"name": name, "arguments": text},
+            **more,
+        },
         st.text(max_size=5),
         st.text(max_size=9),
         MORE,
@@ -55,7 +60,13 @@ def completions(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             message[field] = draw(value)
     choice = {"index": 0, "message": message, "finish_reason": draw(st.sampled_from([None, "stop", "length", "odd"]))}
-    whole = {"id": "c", "object": "chat.completion", "created": 1, "model": "sim", "choices": [{**choice, **draw(MORE)}]}
+    whole = {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "sim",
+        "choices": [{**choice, **draw(MORE)}],
+    }
     if draw(st.booleans()):
         whole["choices"].append({"index": 1, "message": {"role": "assistant", "content": "other"}, **draw(MORE)})
     if draw(st.booleans()):
@@ -205,8 +216,14 @@ def test_reasoning_comes_before_what_is_said() -> None:
             },
             (3, 24, 0, 0, 20),
         ),
-        ({"prompt_tokens": 3, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 20}}, (3, 24, 0, 0, 20)),
-        ({"prompt_tokens": 3, "completion_tokens": 24, "completion_tokens_details": {"reasoning_tokens": 20}}, (3, 24, 0, 0, 20)),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 20}},
+            (3, 24, 0, 0, 20),
+        ),
+        (
+            {"prompt_tokens": 3, "completion_tokens": 24, "completion_tokens_details": {"reasoning_tokens": 20}},
+            (3, 24, 0, 0, 20),
+        ),
         ({"prompt_tokens": 3, "total_tokens": 7}, (3, 4, 0, 0, 0)),
         ({"prompt_tokens": 3.0, "completion_tokens": 4.0, "completion_tokens_details": None}, (3, 4, 0, 0, 0)),
     ],

@@ -24,7 +24,11 @@ from llamina import (
 from llamina.wire.openai_chat import decode_request, encode_request
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -51,9 +55,9 @@ MESSAGES = st.one_of(
 )
 
 
-def sent(*messages: Any, stream: bool = False, **params: Any) -> dict[str, Any]:
-    """The body for a request of these messages."""
-    return encode_request(Request.chat("sim", list(messages), **params), stream=stream)
+def sent(*messages: Any, **params: Any) -> dict[str, Any]:
+    """The body for a request of these messages, not streamed."""
+    return encode_request(Request.chat("sim", list(messages), **params), stream=False)
 
 
 @given(st.lists(MESSAGES, min_size=1, max_size=4), st.dictionaries(TEXT.map("x_{}".format), JSON, max_size=3))

@@ -190,7 +190,7 @@ class _Writer:
     def _spender(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
         for place, at in enumerate(self._moments(number, since, until)):
             if place % 4 < 3:
-                yield self._call(at, self._new(sentences=4, model="sim-large"), user=SPENDER)
+                yield self._call(at, self._new(sentences=4, model="sim-large", pace=0.002), user=SPENDER)
             else:
                 yield self._call(at, self._new())
 
@@ -200,15 +200,16 @@ class _Writer:
             yield self._call(at, question, streams=self._chance(0.4))
 
     def _recovery(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
-        for place, at in enumerate(self._moments(number, since, since + 0.8 * (until - since))):
-            kind = place % 8
-            if kind in (2, 5):
+        # The last answers need time to end, and the probes come first: what is stuck or cut waits until they are done.
+        for place, at in enumerate(self._moments(number, since, until - 0.18 * (until - since))):
+            kind = place % 6 if place > number // 3 else 0
+            if kind in (1, 4):
                 question = self._new(sentences=4, pace=0.05)
                 yield self._call(at, question, streams=True, leaves_after=self._rng.randint(3, 7))
-            elif kind == 6:
-                faults = ("stall",) if place % 16 == 6 else ("cut",)
+            elif kind == 2:
+                faults = ("stall",) if place % 12 < 6 else ("cut",)
                 yield self._call(at, self._new(faults=faults), streams=True)
-            elif kind == 7:
+            elif kind == 5:
                 yield self._call(at, self._rng.choice(self._asked), streams=self._chance(0.5))
             else:
                 yield self._call(at, self._new(), streams=self._chance(0.5))

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from asyncio import CancelledError, get_running_loop
+import sys
+from asyncio import AbstractEventLoop, CancelledError, get_running_loop
+from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
@@ -89,7 +91,7 @@ class Flight:
         """Begin the upstream call: for a caller without deadline, with a record of its own."""
         call = self.call
         upstream = replace(request, deadline=None, sink=self.sink, ledger=call.ledger, call=call)
-        self.task = self._loop.create_task(self._run(call_next, upstream), name="llamina flight", context=context)
+        self.task = _begin(self._run(call_next, upstream), self._loop, context)
 
     def admits(self, request: Request, max_buffer: int) -> bool:
         """Whether *request* may join: not from another loop, nor from within the flight, nor when it is too long."""
@@ -136,6 +138,8 @@ class Flight:
         """
         member = _Member(request)
         self._members[member] = None
+        if self.landed and self._payer is None:  # an eager task may have ended before anyone was on board
+            self._charge(member)
         sink = self.sink
         try:
             if sink is None:
@@ -227,10 +231,20 @@ class Flight:
         if error is None:
             assert self.response is not None
             return replace(self.response, _call=call)
-        try:
-            raise error if member is self._payer else _copy(error)
-        finally:
-            del error, self, member  # no cycle of error, traceback, frame and flight
+        if not self._members:
+            self.error = None  # else error, traceback, frame and flight would hold each other
+        raise error if member is self._payer else _copy(error)
+
+
+if sys.version_info >= (3, 12):
+
+    def _begin(run: Coroutine[Any, Any, None], loop: AbstractEventLoop, context: Context) -> asyncio.Task[None]:
+        # Its first step is made at once: a turn of the loop less.
+        return asyncio.Task(run, loop=loop, name="llamina flight", context=context, eager_start=True)
+else:
+
+    def _begin(run: Coroutine[Any, Any, None], loop: AbstractEventLoop, context: Context) -> asyncio.Task[None]:
+        return loop.create_task(run, name="llamina flight", context=context)
 
 
 def _copy(error: BaseException) -> BaseException:

@@ -31,31 +31,31 @@ class FlightSink(Sink):
 
     __slots__ = (
         "_first",
-        "_front",
         "_held",
-        "_hurried",
-        "_landed",
         "_loop",
-        "_owner",
         "_pulse",
-        "_readers",
         "_room",
         "_since",
         "_started",
         "events",
+        "front",
+        "hurried",
+        "landed",
+        "owner",
+        "readers",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.events: list[Event] = []
-        self._front = 0  # events that the fastest reader has had
+        self.front = 0  # events that the fastest reader has had
         self._started: Event | None = None  # the last sign of life that is no content
         self._pulse = 0  # how many of them there were
-        self._landed = False
-        self._owner: _FlightWriter | None = None
+        self.landed = False
+        self.owner: _FlightWriter | None = None
         self._first: float | None = None
-        self._readers: dict[asyncio.Future[None], None] = {}  # those who have had everything so far
-        self._hurried = 0
+        self.readers: dict[asyncio.Future[None], None] = {}  # those who have had everything so far
+        self.hurried = 0
         self._room: asyncio.Future[None] | None = None
         self._held = 0.0
         self._since: float | None = None
@@ -65,7 +65,7 @@ class FlightSink(Sink):
 
     @property
     def committed(self) -> bool:
-        return self._owner is not None
+        return self.owner is not None
 
     @property
     def first_event_at(self) -> float | None:
@@ -88,81 +88,76 @@ class FlightSink(Sink):
             if position < len(events):
                 await out.send(events[position])
                 position += 1
-                if position > self._front:
-                    self._front = position
+                if position > self.front:
+                    self.front = position
                     self._make_room()
             elif pulse != self._pulse and self._started is not None:
                 pulse = self._pulse
                 await out.send(self._started)
-            elif self._landed:
+            elif self.landed:
                 return
             else:
                 reader = self._loop.create_future()
-                self._readers[reader] = None
+                self.readers[reader] = None
                 try:
                     await reader
                 finally:
-                    self._readers.pop(reader, None)
+                    self.readers.pop(reader, None)
 
     @contextmanager
     def in_a_hurry(self) -> Iterator[None]:
         """While a caller waits for the whole answer, nobody holds the provider back."""
-        self._hurried += 1
+        self.hurried += 1
         self._make_room()
         try:
             yield
         finally:
-            self._hurried -= 1
+            self.hurried -= 1
 
     def land(self) -> None:
         """Nothing comes any more."""
-        self._landed = True
-        self._wake()
+        self.landed = True
+        self.wake()
 
-    def _wake(self) -> None:
-        for reader in self._readers:
+    def wake(self) -> None:
+        for reader in self.readers:
             if not reader.done():
                 reader.set_result(None)
-        self._readers.clear()
+        self.readers.clear()
 
     def _make_room(self) -> None:
         room = self._room
-        if room is not None and not room.done() and (self._hurried or len(self.events) - self._front <= AHEAD // 2):
+        if room is not None and not room.done() and (self.hurried or len(self.events) - self.front <= AHEAD // 2):
             room.set_result(None)
 
     # --- the side of the upstream call
 
     def claim(self, writer: _FlightWriter) -> None:
         """Make *writer* the owner of the stream."""
-        if self._landed or self._owner is not None:
+        if self.landed or self.owner is not None:
             raise StreamCommittedError(
                 "this stream has ended; an attempt that was left behind tried to deliver"
-                if self._landed
+                if self.landed
                 else "content of another attempt has already been delivered; a layer that tries again must ask "
                 "`request.replayable` first"
             )
-        self._owner = writer
+        self.owner = writer
         self._first = self._loop.time()
         self.events = writer.events
 
-    async def push(self, writer: _FlightWriter, event: Event) -> None:
-        """Keep one event and show it to the readers; waits while all of them are far behind."""
-        if not event.content:
-            if not self._landed:
-                self._started = event
-                self._pulse += 1
-                self._wake()
-            return
-        if self._owner is not writer or self._landed:
-            self.claim(writer)
-        events = writer.events
-        events.append(event)
-        if self._readers:
-            self._wake()
-        while len(events) - self._front > AHEAD and not self._hurried:
-            await self._wait_for_room()
+    def sign_of_life(self, event: Event) -> None:
+        """Show the readers something that is no content: nobody who comes later needs it."""
+        if not self.landed:
+            self._started = event
+            self._pulse += 1
+            self.wake()
 
-    async def _wait_for_room(self) -> None:
+    async def wait_for_room(self) -> None:
+        """Hold the provider back while all readers are far behind."""
+        while len(self.events) - self.front > AHEAD and not self.hurried:
+            await self._wait()
+
+    async def _wait(self) -> None:
         self._since = self._loop.time()
         self._room = self._loop.create_future()
         try:
@@ -184,4 +179,15 @@ class _FlightWriter(Writer):
         self.events: list[Event] = []
 
     async def send(self, event: Event) -> None:
-        await self._sink.push(self, event)
+        sink = self._sink
+        if not event.content:
+            sink.sign_of_life(event)
+            return
+        if sink.owner is not self or sink.landed:
+            sink.claim(self)
+        events = self.events
+        events.append(event)
+        if sink.readers:
+            sink.wake()
+        if len(events) - sink.front > AHEAD:
+            await sink.wait_for_room()

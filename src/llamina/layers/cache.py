@@ -114,6 +114,13 @@ class Cache(Layer):
     _counts: _Counts = field(init=False, repr=False, factory=_Counts)
     _refreshing: dict[str, asyncio.Task[None]] = field(init=False, repr=False, factory=dict)
 
+    def __attrs_post_init__(self) -> None:
+        if self.stale_while_revalidate is not None and self.ttl is None and getattr(self.store, "ttl", 0) is None:
+            raise ConfigurationError(
+                f"Cache.stale_while_revalidate is {self.stale_while_revalidate!r}, but nothing ever becomes stale: "
+                "neither the Cache nor its store has a ttl; give it one, Cache(ttl=300, ...)"
+            )
+
     @_shelf.default
     def _make_shelf(self) -> Shelf:
         return Shelf(self.store, timeout=self.store_timeout, rest=self.store_rest)
@@ -203,7 +210,7 @@ class Cache(Layer):
             # it was, nor can one who was given a substitute by a layer below. A cache below has judged it already.
             models = [attempt.model for attempt in node.attempts if attempt.outcome == "ok"]
             if models:
-                vouched = models == [request.model] or set(models) == {request.model}
+                vouched = models.count(request.model) == len(models)
             else:
                 vouched = call.hits > hits and call.cache == "hit"
         reason = response.finish_reason
@@ -218,8 +225,12 @@ class Cache(Layer):
             self._shelf.failed("encode", error)
             return
         ttl = self.ttl if control is None or control.ttl is None else control.ttl
-        if await self._shelf.put(key, value, ttl=ttl, stale=self.stale_while_revalidate or 0.0):
-            self._counts.stores += 1
+        stale = self.stale_while_revalidate or 0.0
+        if type(self.store) is MemoryCache:
+            await self.store.set(key, value, ttl=ttl, stale=stale)
+        elif not await self._shelf.put(key, value, ttl=ttl, stale=stale):
+            return
+        self._counts.stores += 1
 
     def _refresh(self, key: str, request: Request, call_next: Handler) -> None:
         """Renew a stale answer in the background, unless that is being done."""

@@ -82,9 +82,7 @@ class CostMeter(Layer):
     prices: PriceBook = field(default=None, converter=price_book, repr=False)
     budgets: tuple[Budget, ...] = field(default=(), converter=_budgets)
     unpriced: Literal["count", "refuse"] = field(default="count", kw_only=True, validator=_unpriced)
-    default_output_tokens: int = field(
-        default=DEFAULT_OUTPUT_TOKENS, kw_only=True, validator=at_least(1, integer=True)
-    )
+    default_output_tokens: int = field(default=DEFAULT_OUTPUT_TOKENS, kw_only=True, validator=at_least(1, integer=True))
     on_warning: Callable[[Balance], None] | None = field(default=None, kw_only=True, repr=False)
     max_rows: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
 
@@ -154,7 +152,7 @@ class CostMeter(Layer):
                 self._settle_later(request, node, reservation, in_flight)
             elif reservation is not None:
                 self._close(node, reservation)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the answer is delivered; the fault is counted and logged
             self._counts.faults += 1
             _log.warning("the cost meter could not account a call", exc_info=True)
 

@@ -69,18 +69,20 @@ class Dedup(Layer):
         slots = flights.slots
         key_of = sharing_key(self.scope)
         shares_nothing = self.side_effects
+        shares_plain = shares_nothing is leaves_traces
+        new_context = self._own_context if self.context else Context
         max_buffer = self.max_buffer
 
         async def handle(request: Request) -> Response:
-            if shares_nothing(request):
+            if not (shares_plain and not request.params) and shares_nothing(request):
                 return await call_next(request)
-            key = key_of(request)
+            key = key_of(request) if request.tags else request.identity
             flight = slots.get(key)
             if flight is not None and flight.admits(request, max_buffer):
                 flights.joined += 1
             else:
                 flight = Flight(key, flights, request)
-                flight.start(call_next, request, self._own_context())
+                flight.start(call_next, request, new_context())
             return await flight.ride(request)
 
         return handle

@@ -67,7 +67,7 @@ class Logger(Layer):
         max_content: characters of each that are logged at most.
     """
 
-    logger: logging.Logger = field(default="llamina", converter=_logger, kw_only=True)
+    logger: logging.Logger = field(factory=lambda: logging.getLogger("llamina"), converter=_logger, kw_only=True)
     level: int = field(default=logging.INFO, converter=_level, kw_only=True)
     content: bool = field(default=False, kw_only=True)
     redact: Callable[[str], str] | None = field(default=None, kw_only=True, repr=False)
@@ -154,15 +154,24 @@ def _account(call: Call, fields: dict[str, Any]) -> None:
     attempts = call.attempts
     fields["llm_attempts"] = len(attempts)
     fields["llm_cache"] = call.cache
-    fields["llm_joined"] = call.joined
+    fields["llm_joined"] = call.joins > 0
+    if len(attempts) == 1:  # nearly every call: no sums are needed
+        (attempt,) = attempts
+        usage, priced = attempt.usage, attempt.cost_units is not None
+        cost, complete = attempt.cost, priced and attempt.usage_source == "exact"
+    else:
+        usage = call.usage if attempts else None
+        # Without a meter nobody knows the cost, and unknown is not 0.
+        priced = not attempts or any([attempt.cost_units is not None for attempt in attempts])
+        cost, complete = call.cost, call.cost_complete
     if attempts:
-        usage = call.usage
         fields["llm_provider"] = attempts[-1].provider
+    if usage is not None:
         fields["llm_input_tokens"] = usage.input_tokens
         fields["llm_output_tokens"] = usage.output_tokens
-    if not attempts or any([attempt.cost_units is not None for attempt in attempts]):
-        fields["llm_cost"] = call.cost  # without a meter nobody knows, and unknown is not 0
-        fields["llm_cost_complete"] = call.cost_complete
+    if priced:
+        fields["llm_cost"] = cost
+        fields["llm_cost_complete"] = complete
 
 
 def _outcome(error: BaseException) -> str:

@@ -148,9 +148,7 @@ class Retry(Layer):
 
         return handle
 
-    def _decide(
-        self, request: Request, error: Exception, tried: int, previous: float | None
-    ) -> tuple[str, float]:
+    def _decide(self, request: Request, error: Exception, tried: int, previous: float | None) -> tuple[str, float]:
         """Why not to try again ("" to do so), and how many seconds to wait first."""
         if not self.retry_on(error):
             return "not_retryable", 0.0

@@ -127,6 +127,8 @@ def _named(header: str) -> tuple[str, str, str] | None:
 
 def _quantity(text: str) -> float | None:
     text = str(text).strip()
+    if len(text) < 16 and text.isascii() and text.isdigit():
+        return int(text)
     value = _number(text)
     return int(value) if value is not None and value == int(value) else value
 

@@ -1,6 +1,6 @@
 """The testing kit: fakes that play scripts, simulated time, conformance checks.
 
-from llamina.testing import FakeTransport, simulated_time, check_middleware
+    from llamina.testing import FakeTransport, simulated_time, check_middleware
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from .conformance import ConformanceError as ConformanceError
     from .conformance import check_handler as check_handler
     from .conformance import check_middleware as check_middleware
-    from .store_contract import check_store as check_store
     from .fake import FakeTransport as FakeTransport
     from .script import ScriptExhaustedError as ScriptExhaustedError
     from .script import answer as answer
     from .script import tool_call as tool_call
+    from .store_contract import check_store as check_store
 
 __all__ = sorted(_EXPORTS)  # noqa: PLE0605 - kept beside the table that loads them
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -65,7 +65,10 @@ class Performance:
         # The first piece that is no wait decides whether an answer begins at all.
         first = next((piece for piece in timeline if not isinstance(piece, int | float | asyncio.Event)), "")
         if self._wire.streams(self._body) and not isinstance(first, INSTEAD):
-            self._stream = self._wire.stream(self._id, self.model, self._body, usage=self._manner.usage)
+            # Every chunk names the answer, so what a Response at the end says of itself is said from the start.
+            named = next((piece for piece in timeline if isinstance(piece, Response)), None)
+            name, model = (named.id or self._id, named.model or self.model) if named else (self._id, self.model)
+            self._stream = self._wire.stream(name, model, self._body, usage=self._manner.usage)
             await self._reply.begin(200, {**_EVENTS, **self._headers}, None, self._stream.start())
         for piece in timeline:
             if isinstance(piece, int | float):

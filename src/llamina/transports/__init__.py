@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from llamina._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from .echo import EchoTransport as EchoTransport
-    from .http import HTTPTransport as HTTPTransport
     from ._presets import Preset as Preset
     from ._presets import presets as presets
+    from .echo import EchoTransport as EchoTransport
+    from .http import HTTPTransport as HTTPTransport
 
 _EXPORTS = {
     "EchoTransport": ".echo",

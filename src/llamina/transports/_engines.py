@@ -243,9 +243,7 @@ class _HttpxAnswer:
         self._pool = pool
         self.status: int = response.status_code
         # One pass over the bytes is cheaper than two look-ups in the client's own mapping.
-        self.headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw
-        }
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
         # Raw bytes are cheaper, but a body may be compressed, or may have been read by a hook of the user's.
         decoded = response.is_stream_consumed or "content-encoding" in self.headers
         self._pieces = response.aiter_bytes() if decoded else response.aiter_raw()

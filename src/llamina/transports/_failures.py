@@ -25,6 +25,7 @@ from llamina.errors import (
     NetworkError,
     RequestTimeoutError,
 )
+from llamina.policy.status import error_from_status
 from llamina.secret import Secret, mask
 
 __all__ = ["failure_of"]
@@ -98,6 +99,9 @@ def failure_of(error: Exception, *, host: str, secrets: Iterable[Secret] = ()) -
 
     Raise it outside of the `except` block, else Python keeps the original as its context.
     """
+    refusal = getattr(error, "response", None) if type(error).__name__ == "HTTPStatusError" else None
+    if refusal is not None:  # a hook of the user's client asks for it
+        return error_from_status(refusal.status_code, message=_shown(error, secrets), headers=refusal.headers)
     entry = _entry(error)
     if entry is None:
         return None
@@ -110,7 +114,9 @@ def failure_of(error: Exception, *, host: str, secrets: Iterable[Secret] = ()) -
     return failure
 
 
-def _entry(error: Exception) -> _Entry | None:
+def _entry(error: BaseException) -> _Entry | None:
+    if error.__cause__ is not None and type(error.__cause__).__name__ == "ContentEncodingError":
+        error = error.__cause__  # aiohttp says the same of a body that is cut and of one that is no gzip
     for base in type(error).__mro__:
         if base.__module__.partition(".")[0] in _CLIENTS and base.__name__ in _TABLE:
             return _TABLE[base.__name__]

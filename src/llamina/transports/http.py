@@ -28,9 +28,9 @@ from llamina.secret import Secret
 
 from ._engines import Engine, Target, build, choose, given
 from ._exchange import Exchange, Peer
+from ._presets import find_preset, presets
 from ._target import check_url, is_credential, make_target
 from ._wires import find_wire
-from ._presets import find_preset, presets
 
 __all__ = ["HTTPTransport"]
 

@@ -181,7 +181,7 @@ class StreamDecoder:
 
     def _name(self, chunk: Mapping[str, Any]) -> None:
         name, model = chunk.get("id"), chunk.get("model")
-        if not self._id and isinstance(name, str):
+        if not self._id and name and isinstance(name, str):
             self._id = name
         if not self._model and isinstance(model, str):
             self._model = model

@@ -1,0 +1,231 @@
+"""From a provider's status and words to one of our errors."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamina.errors import (
+    AuthenticationError,
+    ContentFilterError,
+    ContextLengthError,
+    InvalidRequestError,
+    LLMError,
+    NotFoundError,
+    OverloadedError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    RequestTimeoutError,
+    ServerError,
+)
+from llamina.policy.classify import classify
+from llamina.policy.status import error_from_status
+
+TOO_LARGE = "Request too large for m in organization o on tokens per min (TPM): Limit 30000, Requested 31538."
+TOO_FAST = (
+    "Rate limit reached for m on tokens per min (TPM): Limit 10000, Used 8554, Requested 3082. Try again in 9.8s."
+)
+BLOCKED = "Output blocked by content filtering policy"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (301, InvalidRequestError),
+        (307, InvalidRequestError),
+        (400, InvalidRequestError),
+        (401, AuthenticationError),
+        (402, QuotaExceededError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (408, RequestTimeoutError),
+        (409, InvalidRequestError),
+        (413, InvalidRequestError),
+        (422, InvalidRequestError),
+        (425, InvalidRequestError),
+        (429, RateLimitError),
+        (499, InvalidRequestError),
+        (500, ServerError),
+        (501, ServerError),
+        (502, ServerError),
+        (503, ServerError),
+        (504, ServerError),
+        (529, OverloadedError),
+        (599, ServerError),
+        (None, ServerError),
+        (200, ServerError),
+    ],
+)
+def test_a_status_without_words_has_one_meaning(status, expected):
+    """The status alone decides when a provider says nothing else."""
+    error = error_from_status(status)
+
+    assert type(error) is expected
+    assert error.status == status
+    assert str(error)
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 429])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "billing_error",
+    ],
+)
+def test_a_used_up_quota_is_never_tried_again_whatever_its_status(status, code):
+    """Money that is spent comes as 429, 402, 403 or 400; the code tells it from throttling."""
+    by_code = error_from_status(status, code=code, type="rate_limit_error")
+    by_type = error_from_status(status, code=None, type=code)
+
+    assert type(by_code) is type(by_type) is QuotaExceededError
+    assert not classify(by_code).retry
+    assert by_code.code == by_type.code == code
+
+
+def test_the_type_tells_a_quota_that_an_unknown_code_does_not():
+    """New codes under the type `insufficient_quota` are understood."""
+    error = error_from_status(429, code="some_new_limit_exceeded", type="insufficient_quota")
+
+    assert type(error) is QuotaExceededError
+    assert error.code == "some_new_limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    "code", ["rate_limit_exceeded", "slow_down", "rate_limit_error", "ramp_limit_exceeded", None, "x"]
+)
+def test_throttling_is_tried_again(code):
+    """A 429 for speed is retryable, and the message of an ordinary one is not mistaken for a too large request."""
+    error = error_from_status(429, message=TOO_FAST, code=code, type="tokens")
+
+    assert type(error) is RateLimitError
+    assert classify(error).retry
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (429, TOO_LARGE),
+        (413, TOO_LARGE),
+        (None, TOO_LARGE),
+        (429, "on input tokens per minute (TPM): Limit: 6,000, Requested: 6,001"),
+    ],
+)
+def test_a_request_above_the_limit_is_never_tried_again(status, message):
+    """It has the code of throttling, but no wait makes it fit."""
+    error = error_from_status(status, message=message, code="rate_limit_exceeded", type="tokens")
+
+    assert type(error) is InvalidRequestError
+    assert not classify(error).retry
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "type_", "message", "expected"),
+    [
+        (400, "context_length_exceeded", "invalid_request_error", "", ContextLengthError),
+        (400, None, "invalid_request_error", "prompt is too long: 210094 tokens > 200000 maximum", ContextLengthError),
+        (400, None, "BadRequestError", "This model's maximum context length is 8192 tokens.", ContextLengthError),
+        (400, "content_filter", None, "", ContentFilterError),
+        (400, "content_policy_violation", "image_generation_user_error", "", ContentFilterError),
+        (400, None, "invalid_request_error", BLOCKED, ContentFilterError),
+        (400, None, "invalid_request_error", "Your credit balance is too low to use the API.", QuotaExceededError),
+        (402, "402", None, "Insufficient credits", QuotaExceededError),
+        (400, "API_KEY_INVALID", "INVALID_ARGUMENT", "", AuthenticationError),
+        (404, "model_not_found", "invalid_request_error", "", NotFoundError),
+        (400, "model_not_found", "invalid_request_error", "", NotFoundError),
+        (413, "request_too_large", None, "", InvalidRequestError),
+        (503, "slow_down", None, "", RateLimitError),
+        (503, "overloaded_error", None, "", OverloadedError),
+        (400, None, "overloaded_error", "", InvalidRequestError),
+        (500, None, "invalid_request_error", "", ServerError),
+    ],
+)
+def test_words_of_providers_are_understood(status, code, type_, message, expected):
+    """Codes, types and, where there is no code, well-known phrases."""
+    error = error_from_status(status, message=message, code=code, type=type_)
+
+    assert type(error) is expected
+
+
+@pytest.mark.parametrize("status", [None, 200])
+@pytest.mark.parametrize(
+    ("code", "type_", "expected"),
+    [
+        (None, "overloaded_error", OverloadedError),
+        (None, "rate_limit_error", RateLimitError),
+        ("insufficient_quota", "insufficient_quota", QuotaExceededError),
+        (None, "invalid_request_error", InvalidRequestError),
+        (None, "authentication_error", AuthenticationError),
+        (None, "permission_error", PermissionDeniedError),
+        (None, "not_found_error", NotFoundError),
+        (None, "api_error", ServerError),
+        ("server_error", None, ServerError),
+        ("429", "RESOURCE_EXHAUSTED", RateLimitError),
+        ("401", None, AuthenticationError),
+        ("502", None, ServerError),
+    ],
+)
+def test_an_error_inside_an_answer_is_known_by_its_words(status, code, type_, expected):
+    """An event in a stream that began as a success has no status of its own; a number as code stands for one."""
+    error = error_from_status(status, message="m", code=code, type=type_)
+
+    assert type(error) is expected
+
+
+def test_what_headers_ask_for_is_on_the_error():
+    """Wait, order, limits and request id are taken from the headers, whatever their case."""
+    values = {"Retry-After": "7", "x-should-retry": "false", "x-ratelimit-remaining-tokens": "0", "Request-Id": "r1"}
+
+    error = error_from_status(429, message="slow", headers=values, provider="p", model="m")
+
+    assert (error.retry_after, error.should_retry, error.rate_limit) == (7, False, {"remaining_tokens": 0})
+    assert (error.request_id, error.provider, error.model, error.status) == ("r1", "p", "m", 429)
+    assert not classify(error).retry
+
+
+def test_without_headers_the_facts_are_unknown():
+    """What nobody said is None, not empty."""
+    error = error_from_status(500)
+
+    assert (error.retry_after, error.should_retry, error.rate_limit, error.request_id) == (None, None, None, None)
+
+
+def test_a_redirect_says_why_it_is_not_followed():
+    """A redirect is the configuration's mistake: a base URL that is not quite right."""
+    error = error_from_status(307, message="Temporary Redirect")
+
+    assert "redirect" in str(error)
+    assert "Temporary Redirect" in str(error)
+    assert not classify(error).retry
+
+
+def test_a_conflict_may_be_tried_again_and_a_timeout_of_the_server_too():
+    """409 is a lock that passes, 408 a request that came too slowly."""
+    conflict, late = error_from_status(409), error_from_status(408)
+
+    assert conflict.retryable
+    assert classify(conflict).breaker == "neutral"
+    assert classify(late).retry
+    assert isinstance(late, TimeoutError)
+
+
+def test_further_facts_are_passed_on():
+    """A wire may add what it knows, and what it knows goes before the headers."""
+    error = error_from_status(500, headers={"x-request-id": "a"}, request_id="b", usage={"input": 1}, processed=False)
+
+    assert (error.request_id, error.usage, error.processed) == ("b", {"input": 1}, False)
+
+
+@given(st.none() | st.integers(100, 999), st.text(), st.none() | st.text(max_size=30), st.none() | st.text(max_size=30))
+def test_any_answer_gives_an_error_and_never_a_crash(status, message, code, type_):
+    """Whatever a provider says, the result is one of our errors."""
+    error = error_from_status(status, message=message, code=code, type=type_)
+
+    assert isinstance(error, LLMError)
+    assert str(error)
