@@ -143,6 +143,45 @@ async def test_whenever_callers_come_and_however_slow_the_store_is_there_is_one_
     assert sum(len(response.call.attempts) for response in answers) == 1
 
 
+@settings(max_examples=200, deadline=None)
+@simulated_time
+@given(
+    plan=st.lists(st.tuples(arrivals.map(lambda some: some[0]), st.none() | pauses.map(lambda p: p * 7)), max_size=6),
+    before=pauses,
+    keeping=pauses,
+)
+async def test_whoever_is_cancelled_nothing_stays_and_everything_is_paid_once(
+    plan: list[tuple[tuple[float, bool, int], float | None]], before: float, keeping: float
+) -> None:
+    """Random callers, some of them cut, over a slow store: ledgers and calls agree, and no mark is left behind."""
+    fake = FakeTransport([["an", 1.0, "swer"]], repeat=True)
+    cache = Cache(Slow(before, 0.0, keeping), store_timeout=None)
+    calls: list[Any] = []
+
+    def note(call_next: Any) -> Any:
+        def handle(request: Request) -> Any:
+            calls.append(request.call)
+            return call_next(request)
+
+        return handle
+
+    stack = build_stack([note, cache, Dedup()], fake)
+
+    async def play(at: float, leaves: float | None, *, streams: bool, turns: int) -> None:
+        caller = asyncio.create_task(ask(stack, at, streams=streams, turns=turns))
+        await asyncio.wait([caller], timeout=None if leaves is None else at + leaves)
+        caller.cancel()
+        await asyncio.wait([caller])
+        assert caller.cancelled() or caller.result().text == "answer"
+
+    await asyncio.gather(*(play(at, leaves, streams=streams, turns=turns) for (at, streams, turns), leaves in plan))
+
+    assert sum(len(call.attempts) for call in calls) == fake.calls
+    assert fake.in_flight == 0
+    assert not cache._shelf._coming
+    assert not cache._shelf._looks
+
+
 @simulated_time
 async def test_without_dedup_each_concurrent_miss_makes_its_own_call() -> None:
     """A Cache alone joins nobody; sharing a call in flight is Dedup's concern."""

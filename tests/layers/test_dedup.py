@@ -270,19 +270,20 @@ async def test_a_copied_error_keeps_its_cause() -> None:
 @simulated_time
 async def test_an_error_that_was_raised_is_freed_without_the_collector() -> None:
     """Error, traceback and flight hold each other no longer than the callers do."""
-    stack = build_stack([Dedup()], FakeTransport(lambda _request: [1.0, Faulty("down")]))
 
-    class Faulty(LLMError):
-        """An error that can be watched."""
+    async def below(request: Request) -> Response:
+        await asyncio.sleep(1)
+        raise LLMError("down")
 
+    stack = build_stack([Dedup()], below)
     gc.disable()
     try:
         errors = await asyncio.gather(*(stack(ASK) for _ in range(3)), return_exceptions=True)
-        watched = weakref.ref(errors[0])
+        watched = [weakref.ref(error) for error in errors]
         del errors
         await asyncio.sleep(1)
-        freed = watched() is None
+        freed = [reference() is None for reference in watched]
     finally:
         gc.enable()
 
-    assert freed
+    assert freed == [True, True, True]

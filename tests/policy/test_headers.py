@@ -25,6 +25,7 @@ headers = st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=20), texts)
 @example({"retry-after": "1" * 5_000, "x-ratelimit-reset": "9" * 400 + "d"}, 0.0)
 @example({"retry-after": "Fri, 31 Dec 99999 23:59:59 GMT"}, 0.0)
 @example({"retry-after": "٣"}, 0.0)
+@example({"retry-after-ms": "1e-321"}, 0.0)
 @example({"x-ratelimit-reset": "9999-12-31T23:59:59.999999-23:59"}, 0.0)
 def test_no_header_can_raise_or_make_an_endless_wait(values, now):
     """Any text in any header gives either a finite wait above 0 or none."""

@@ -16,6 +16,7 @@ import anyio
 import httpx
 import httpx2
 import pytest
+from aiohttp.client_exceptions import UnixClientConnectorError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -49,12 +50,12 @@ CLASSES = sorted([kind for kind in set(walk()) if kind.__name__ != "HTTPStatusEr
 def made(kind: type[Exception]) -> Exception:
     """An instance, whatever its class wants to be built from."""
     info = aiohttp.RequestInfo(URL("http://h/v1"), "POST", CIMultiDictProxy(CIMultiDict()), URL("http://h/v1"))
-    key = SimpleNamespace(host="h", port=1, ssl=True)
+    key = SimpleNamespace(host="h", port=1, ssl=True, is_ssl=True)
     if issubclass(kind, aiohttp.ClientResponseError):
         return kind(info, (), status=500, message="words")
     if issubclass(kind, aiohttp.ClientConnectorCertificateError):
         return kind(key, ssl.SSLError("words"))
-    if issubclass(kind, aiohttp.UnixClientConnectorError):
+    if issubclass(kind, UnixClientConnectorError):
         return kind("/path", key, OSError(111, "refused"))
     if issubclass(kind, aiohttp.ClientConnectorError):
         return kind(key, OSError(111, "refused"))
@@ -64,9 +65,12 @@ def made(kind: type[Exception]) -> Exception:
         return kind("http://h")
     if kind.__name__ in ("StreamConsumed", "StreamClosed", "ResponseNotRead", "RequestNotRead"):
         return kind()
-    return kind(
-        *["words"] * sum(1 for one in signature(kind).parameters.values() if one.default is one.empty and one.kind <= 1)
-    )
+    if isinstance(kind.__init__, type(Exception.__init__)):  # no signature of its own
+        return kind("words")
+    wanted = [
+        one for one in list(signature(kind.__init__).parameters.values())[1:] if one.kind <= one.POSITIONAL_OR_KEYWORD
+    ]
+    return kind(*["words" for one in wanted if one.default is one.empty])
 
 
 @pytest.mark.parametrize("kind", CLASSES, ids=name)

@@ -106,6 +106,7 @@ def seven_layers(
             growth=1.5,
             jitter=0.0,
             success_threshold=2,
+            half_open_max=2,
             name="simulated",
             listeners=(happenings.circuit_changes,),
         ),

@@ -20,16 +20,17 @@ from llamina.call import Attempt
 
 __all__ = ["Stage", "percentile", "stages"]
 
-_CAUSES = {
-    "ok": "answered",
-    "server_error": "server errors",
-    "overloaded": "overloaded",
-    "rate_limited": "rate limited",
-    "network_error": "cut off",
-    "timeout": "timed out",
-    "malformed": "garbage",
-    "cancelled": "left early",
+_SHORT = {
+    "ok": "ok",
+    "server_error": "5xx",
+    "overloaded": "529",
+    "rate_limited": "429",
+    "network_error": "cut",
+    "timeout": "late",
+    "malformed": "bad",
+    "cancelled": "left",
 }
+_GAVE_UP = ("exhausted", "budget", "deadline", "committed", "retry_after_max", "side_effects")
 
 
 @frozen
@@ -38,7 +39,8 @@ class Stage:
 
     Attributes:
         entered: calls or tries that came in; stopped: those that went no further; added: tries that came on top.
-        words: what the layer did; troubled: whether that is bad news.
+        words: what the layer did, in some forty letters.
+        parts: how its bar is made, as (count, tone): "pass", "saved" (answered here), "refused", "added", "failed".
     """
 
     name: str
@@ -46,63 +48,55 @@ class Stage:
     stopped: int
     added: int
     words: str
-    troubled: bool = False
+    parts: tuple[tuple[int, str], ...]
 
 
 def stages(stats: Mapping[str, Any], *, requests: int, attempts: Iterable[Attempt] = ()) -> list[Stage]:
     """The gates in the order in which a call meets them, the provider last."""
     get: Any = Counter(stats).__getitem__  # what has not happened yet is 0
-    calls = get("logger.records")
-    hits = get("cache.hits")
-    misses = get("cache.misses")
-    asked = hits + misses
-    gave_up = sum([get(f"retry.{reason}") for reason in ("exhausted", "budget", "deadline", "committed")])
-    cost = stats["cost.total"]
-    let_through = get("circuit.requests.total") - get("circuit.requests.rejected")
+    hits, joined, refused = get("cache.hits"), get("dedup.joined"), get("cost.refused")
+    asked = hits + get("cache.misses")
+    rejected = get("circuit.requests.rejected")
+    let_through = get("circuit.requests.total") - rejected
+    retries, waited = get("retry.retries"), get("retry.delay")
+    gave_up = sum([get(f"retry.{reason}") for reason in _GAVE_UP])
+    ends = Counter([attempt.outcome for attempt in attempts if attempt.outcome])
+    failed = ends.total() - ends["ok"]
     return [
-        Stage("Logger", asked, 0, 0, f"{calls} calls on record"),
-        Stage("Cache", asked, hits, 0, f"{hits} answered from memory{_share(hits, asked)}"),
-        Stage(
-            "Dedup",
-            misses,
-            get("dedup.joined"),
-            0,
-            f"{get('dedup.joined')} joined another's call, {get('dedup.in_flight')} in the air",
-        ),
+        _gate("Logger", asked, 0, "saved", f"{get('logger.records')} calls on record"),
+        _gate("Cache", asked, hits, "saved", f"{hits} from memory{_share(hits, asked)}"),
+        _gate("Dedup", get("cache.misses"), joined, "saved", f"{joined} joined another's call"),
         Stage(
             "Retry",
             get("retry.calls"),
             0,
-            get("retry.retries"),
-            f"{get('retry.retries')} tries more, waited {get('retry.delay'):.1f} s; "
-            f"{get('retry.recovered')} saved, {gave_up} gave up",
+            retries,
+            f"+{retries} tries ({waited:.1f} s wait), {get('retry.recovered')} saved, {gave_up} lost",
+            ((get("retry.calls"), "pass"), (retries, "added")),
         ),
-        Stage(
-            "CostMeter",
-            get("retry.attempts"),
-            get("cost.refused"),
-            0,
-            f"{cost:.4f} USD, {get('cost.refused')} refused",
-            troubled=get("cost.refused") > 0,
-        ),
-        Stage(
+        _gate("CostMeter", get("retry.attempts"), refused, "refused", f"{stats['cost.total']:.4f} USD, {refused} refused"),
+        _gate(
             "CircuitBreaker",
             get("circuit.requests.total"),
-            get("circuit.requests.rejected"),
-            0,
-            f"{stats['circuit.state']}; opened {get('circuit.opened')}x, {get('circuit.requests.rejected')} refused",
-            troubled=stats["circuit.state"] != "closed",
+            rejected,
+            "refused",
+            f"{stats['circuit.state']}, opened {get('circuit.opened')}x, {rejected} refused",
         ),
-        Stage("Timeout", let_through, 0, 0, f"{get('timeout.fired')} cut off"),
-        Stage("the provider", requests, 0, 0, outcomes(attempts)),
+        _gate("Timeout", let_through, get("timeout.fired"), "failed", f"{get('timeout.fired')} cut off"),
+        Stage(
+            "the provider",
+            requests,
+            0,
+            0,
+            ", ".join([f"{count} {_SHORT.get(end, end)}" for end, count in ends.most_common()]),
+            ((requests - failed, "pass"), (failed, "failed")),
+        ),
     ]
 
 
-def outcomes(attempts: Iterable[Attempt]) -> str:
-    """How attempts ended, in words: "120 answered, 22 server errors"."""
-    ends = Counter([attempt.outcome for attempt in attempts if attempt.outcome])
-    ordered = sorted(ends.items(), key=lambda item: (item[0] != "ok", -item[1]))
-    return ", ".join([f"{count} {_CAUSES.get(end, end)}" for end, count in ordered])
+def _gate(name: str, entered: int, stopped: int, tone: str, words: str) -> Stage:
+    # What Timeout cuts off has gone on to the provider: it is coloured, but not taken off.
+    return Stage(name, entered, 0 if tone == "failed" else stopped, 0, words, ((entered - stopped, "pass"), (stopped, tone)))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

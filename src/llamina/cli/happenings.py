@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from llamina.errors import BudgetExceededError, CircuitOpenError
+
 if TYPE_CHECKING:
     from llamina.call import Call
     from llamina.policy.accounts import Balance
@@ -29,16 +31,20 @@ __all__ = ["Event", "Happenings", "Ring"]
 
 @define(eq=False)
 class Event:
-    """One line: seconds after the start, what happened, and its tone: "good", "bad", "wait" or "plain"."""
+    """One line: seconds after the start, what happened, and its tone: "good", "bad", "wait" or "plain".
+
+    Events of one *kind* that follow each other are one line, the last of them, with their number.
+    """
 
     at: float
     text: str
     tone: str
+    kind: str = ""
     times: int = 1
 
 
 class Ring(logging.Handler):
-    """Keeps the last records, as the lines that a file would show."""
+    """Keeps the last records, as the lines that a file would show, without the ids of the calls."""
 
     def __init__(self, size: int = 50) -> None:
         super().__init__(logging.INFO)
@@ -46,15 +52,23 @@ class Ring(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep *record*."""
-        self.lines.append(f"{record.levelname} {record.getMessage()}")
+        text = record.getMessage()
+        self.lines.append(f"{record.levelname} {text[text.find('model=') :] if text.startswith('id=') else text}")
 
 
 @define(eq=False)
 class Happenings:
-    """The events of a demo, newest last; `listener` is told each one as it comes."""
+    """The events of a demo, newest last.
+
+    Attributes:
+        listener: is told each event as it comes.
+        circuit: the states of the circuit, as (seconds after the start, state).
+        log: the last lines of the log.
+    """
 
     clock: Callable[[], float] = field(default=lambda: 0.0)
     listener: Callable[[Event], None] | None = None
+    circuit: list[tuple[float, str]] = field(init=False, factory=lambda: [(0.0, "closed")])
     log: Ring = field(init=False, factory=Ring)
     _events: deque[Event] = field(init=False, factory=lambda: deque(maxlen=200))
 
@@ -62,19 +76,20 @@ class Happenings:
         """The last events, oldest first."""
         return list(self._events)[-number:] if number > 0 else []
 
-    def note(self, text: str, tone: str = "plain") -> None:
+    def note(self, text: str, tone: str = "plain", kind: str = "") -> None:
         """Something happened."""
-        if self._events and self._events[-1].text == text:
+        if kind and self._events and self._events[-1].kind == kind:
             event = self._events[-1]
-            event.at, event.times = self.clock(), event.times + 1
+            event.at, event.text, event.times = self.clock(), text, event.times + 1
         else:
-            event = Event(self.clock(), text, tone)
+            event = Event(self.clock(), text, tone, kind)
             self._events.append(event)
         if self.listener is not None:
             self.listener(event)
 
     def circuit_changes(self, _name: str, _old: str, new: str) -> None:
         """A listener for the circuit breaker."""
+        self.circuit.append((self.clock(), new))
         text, tone = _CIRCUIT[new]
         self.note(text, tone)
 
@@ -92,7 +107,7 @@ class Happenings:
 
 _CIRCUIT = {
     "open": ("the circuit opens: calls are refused without asking the provider", "bad"),
-    "half-open": ("the circuit is half open: one probe asks whether the provider is back", "wait"),
+    "half-open": ("the circuit is half open: probes ask whether the provider is back", "wait"),
     "closed": ("the circuit closes: the provider is back", "good"),
 }
 _CAUSES = {
@@ -105,25 +120,30 @@ _CAUSES = {
 }
 
 
-def _tell(finished: Finished) -> tuple[str, str] | None:
+def _tell(finished: Finished) -> tuple[str, str, str] | None:
+    """Text, tone and kind of what is worth a glance."""
     user, call = finished.planned.user, finished.call
     if finished.end == "left early":
-        return f"{user} left a stream after {finished.planned.leaves_after} pieces: {_charged(call)}", "wait"
+        return f"{user} left a stream after {finished.planned.leaves_after} pieces: {_charged(call)}", "wait", "left"
     if finished.error is not None:
-        name = finished.error.outcome
-        if name == "circuit_open":
-            return "refused at once: the circuit is open", "bad"
-        if name == "budget_exceeded":
-            busy = getattr(finished.error, "busy", False)
-            return f"{user} refused: {'calls in flight hold the rest of' if busy else 'nothing is left of'} the budget", "bad"
-        if finished.first is not None:
-            return f"{user}'s stream was cut after its beginning: not repeated, nothing is said twice", "bad"
-        return f"{user}'s call failed: {_tries(call)}", "bad"
+        return _tell_failure(finished)
     if len(call.attempts) > 1:
-        return f"{user}: {_tries(call)}, answered", "good"
+        return f"{user}: {_tries(call)}, answered", "good", ""
     if call.joined:
-        return "joined another's call for the same question", "plain"
+        return "joined another's call for the same question", "plain", "joined"
     return None
+
+
+def _tell_failure(finished: Finished) -> tuple[str, str, str]:
+    user, error = finished.planned.user, finished.error
+    if isinstance(error, CircuitOpenError):
+        return "refused at once: the circuit is open", "bad", "circuit"
+    if isinstance(error, BudgetExceededError):
+        why = "calls in flight hold what is left of" if error.busy else "it would go beyond"
+        return f"{user} refused: {why} the budget", "bad", "budget"
+    if finished.first is not None:
+        return f"{user}'s stream broke off: not repeated, nothing is said twice", "bad", "broken"
+    return f"{user}'s call failed: {_tries(finished.call)}", "bad", ""
 
 
 def _charged(call: Call) -> str:

@@ -20,15 +20,15 @@ __all__ = ["print_report", "report"]
 _OUTCOMES = {
     "server_error": "server errors",
     "rate_limited": "rate limits",
-    "network_error": "cut connections",
-    "malformed": "answers that were none",
+    "network_error": "cut off",
+    "malformed": "garbage",
     "timeout": "timeouts",
-    "cancelled": "streams left early",
+    "cancelled": "left early",
     "circuit_open": "open circuit",
     "budget_exceeded": "budget used up",
-    "cache": "the cache",
-    "joined": "another's call (joined)",
-    "provider": "the provider",
+    "cache": "by the cache",
+    "joined": "by joining another's call",
+    "provider": "by the provider",
 }
 
 
@@ -41,13 +41,13 @@ def print_report(summary: Summary, console: Console | None = None) -> None:
 def report(summary: Summary) -> RenderableType:
     """*summary* as something to print."""
     title = Text.assemble(
-        ("llamina demo", "bold"), f"  {summary.calls} calls in {summary.seconds:.1f} s, seed {summary.seed}\n"
+        ("llamina demo", "bold"), f"  {summary.calls} calls in {summary.seconds:.1f} s, seed {summary.seed}"
     )
-    return Group(title, _way(summary), Text(), _ends(summary), Text(), _money(summary), Text(), _verdict(summary))
+    return Group(title, Text(), _way(summary), Text(), _ends(summary), Text(), _money(summary), _verdict(summary))
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
     for column in columns:
         table.add_column(column, justify="left" if column in ("", " ", "layer") else "right", no_wrap=column != " ")
     return table
@@ -67,21 +67,16 @@ def _way(summary: Summary) -> Table:
 
 
 def _ends(summary: Summary) -> Group:
-    ends = summary.ends
-    lines = [
-        Text.assemble(
-            (f"{summary.calls} calls", "bold"),
-            " = " + " + ".join([f"{count} {end}" for end, count in ends.items()]),
-        ),
-        Text(f"  answered by {_counts(summary.sources)}"),
-    ]
+    latency = summary.latency
+    ends = " + ".join([f"{count} {end}" for end, count in summary.ends.items()])
+    lines = [Text.assemble((f"{summary.calls} calls", "bold"), f" = {ends}")]
+    lines.append(Text(f"  answered {_counts(summary.sources)}"))
     if summary.reasons:
         lines.append(Text(f"  refused or failed: {_counts(summary.reasons)}"))
-    latency = summary.latency
     lines.append(
         Text(
-            f"  the provider's answers took {latency['p50']:.2f} s (median) and {latency['p95']:.2f} s (p95), "
-            f"the cache's {1000 * latency['cache_p50']:.1f} ms"
+            f"  median {latency['p50']:.2f} s (p95 {latency['p95']:.2f} s) from the provider, "
+            f"{1000 * latency['cache_p50']:.1f} ms from the cache"
         )
     )
     return Group(*lines)
@@ -90,20 +85,21 @@ def _ends(summary: Summary) -> Group:
 def _money(summary: Summary) -> Group:
     counted, estimated = summary.counted, summary.estimated
     total = Money(
-        counted.attempts + estimated.attempts, counted.meter + estimated.meter, counted.bill + estimated.bill
+        counted.attempts + summary.refused + estimated.attempts,
+        counted.meter + estimated.meter,
+        counted.bill + estimated.bill,
     )
     table = _table("", "attempts", "CostMeter USD", "provider's bill USD", " ")
     table.add_row("counted by the provider", *_row(counted), _mark(counted.meter == counted.bill))
+    table.add_row("refused before any work", *_row(Money(summary.refused, Decimal(0), Decimal(0))), "")
     table.add_row("without a count, estimated", *_row(estimated), "")
     table.add_row("together", *_row(total), "")
     why = Text(
-        f"  Without a count: {_counts(summary.uncounted)}. The meter charges the prompt and what came of the answer, "
-        "for unknown is never free; the provider forgave its 503s, and billed what it sent to readers who left "
-        f"({summary.aborted} of its answers were not read to the end).",
+        f"Without a count: {_counts(summary.uncounted)}.\n"
+        "Unknown is not free: the meter charges the prompt and what came of an answer.",
         "dim",
     )
-    projects = ", ".join([f"{name} {row.cost:.6f}" for name, row in sorted(summary.by_project.items())])
-    return Group(table, why, Text(f"  By project: {projects} USD", "dim"))
+    return Group(table, why)
 
 
 def _row(money: Money) -> tuple[str, str, str]:

@@ -18,8 +18,9 @@ from decimal import Decimal
 
 from attrs import field, frozen
 
+from llamina.messages import Usage
 from llamina.policy.estimate import estimate_input, estimate_tokens
-from llamina.policy.prices import MappingPrices, Price
+from llamina.policy.prices import MappingPrices
 
 __all__ = ["PRICES", "USERS", "Act", "PlannedCall", "Question", "Scenario", "plan"]
 
@@ -56,11 +57,11 @@ class Question:
         return estimate_tokens("".join(self.words)) + 16
 
     @property
-    def worst_case(self) -> int:
-        """What one try may cost at most, in pico-dollars."""
+    def cost(self) -> int:
+        """What an answered try costs, in pico-dollars."""
         price = _BOOK.price(self.model, None)
-        assert isinstance(price, Price)
-        return price.worst_case(estimate_input([self.prompt]), self.max_tokens)
+        assert price is not None
+        return price.cost(Usage(estimate_input([self.prompt]), estimate_tokens("".join(self.words))))
 
 
 @frozen
@@ -109,11 +110,11 @@ class Scenario:
 
 # name, what is to be seen, share of the time, share of the calls
 _ACTS = (
-    ("first questions", "new questions; now and then a try fails and is repeated", 0.22, 0.19),
-    ("the same again", "many ask the same: at once (joined) or later (cached)", 0.16, 0.25),
-    ("big spender", "mallory asks for long answers until her budget is used up", 0.16, 0.12),
-    ("outage", "the provider answers 503; the circuit opens and spares it", 0.18, 0.25),
-    ("recovery", "probes close the circuit; streams, some left early, some stuck", 0.28, 0.19),
+    ("questions", "new questions; some tries fail and are repeated", 0.20, 0.20),
+    ("repeats", "the same again: joined at once, cached later", 0.15, 0.26),
+    ("spender", "mallory's long answers use up her budget", 0.14, 0.14),
+    ("outage", "the provider is down; the circuit opens", 0.16, 0.18),
+    ("recovery", "probes; streams left early, stuck or cut", 0.35, 0.22),
 )
 
 
@@ -143,12 +144,9 @@ def plan(*, calls: int = 300, seed: int = 7, seconds: float = USUAL_SECONDS) -> 
 
 
 def _budget(planned: list[PlannedCall]) -> Decimal:
-    """Half of what the spender plans to ask for, in whole hundredths of a cent, and enough for anybody else."""
-    wanted = dict.fromkeys(USERS, 0)
-    for call in planned:
-        wanted[call.user] += call.question.worst_case
-    others = max(units for user, units in wanted.items() if user != SPENDER)
-    return Decimal(max(wanted[SPENDER] // 2, others * 21 // 20) // 10**8) / 10**4
+    """Half of what the spender would spend, in whole hundredths of a cent."""
+    wanted = sum([call.question.cost for call in planned if call.user == SPENDER])
+    return Decimal(wanted // 2 // 10**8) / 10**4
 
 
 class _Writer:
@@ -162,20 +160,20 @@ class _Writer:
 
     def act(self, name: str, number: int, since: float, until: float) -> Iterator[PlannedCall]:
         make = {
-            "first questions": self._first,
-            "the same again": self._same,
-            "big spender": self._spender,
+            "questions": self._questions,
+            "repeats": self._repeats,
+            "spender": self._spender,
             "outage": self._outage,
             "recovery": self._recovery,
         }[name]
         yield from make(number, since, until)
 
-    def _first(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
+    def _questions(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
         for place, at in enumerate(self._moments(number, since, until)):
             faults = _FAULTS[place // 5 % len(_FAULTS)] if place % 5 == 3 else ()
             yield self._call(at, self._new(faults=faults), streams=self._chance(0.5))
 
-    def _same(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
+    def _repeats(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
         bursts = 3
         crowd = max(2, number // (2 * bursts))
         length = (until - since) / bursts
@@ -200,19 +198,19 @@ class _Writer:
             yield self._call(at, question, streams=self._chance(0.4))
 
     def _recovery(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
-        # The last answers need time to end, and the probes come first: what is stuck or cut waits until they are done.
-        for place, at in enumerate(self._moments(number, since, until - 0.18 * (until - since))):
-            kind = place % 6 if place > number // 3 else 0
-            if kind in (1, 4):
+        length = until - since
+        mishaps = number // 3
+        for at in self._moments(number - mishaps, since, since + 0.85 * length):
+            question = self._rng.choice(self._asked) if self._chance(0.2) else self._new()
+            yield self._call(at, question, streams=self._chance(0.5))
+        # They come when the probes are done: a stream that breaks off would open the circuit again.
+        for place, at in enumerate(self._moments(mishaps, since + 0.45 * length, since + 0.8 * length)):
+            if place % 3 == 2:
+                question = self._new(faults=("stall",) if place % 6 == 2 else ("cut",))
+                yield self._call(at, question, streams=True)
+            else:
                 question = self._new(sentences=4, pace=0.05)
                 yield self._call(at, question, streams=True, leaves_after=self._rng.randint(3, 7))
-            elif kind == 2:
-                faults = ("stall",) if place % 12 < 6 else ("cut",)
-                yield self._call(at, self._new(faults=faults), streams=True)
-            elif kind == 5:
-                yield self._call(at, self._rng.choice(self._asked), streams=self._chance(0.5))
-            else:
-                yield self._call(at, self._new(), streams=self._chance(0.5))
 
     def _moments(self, number: int, since: float, until: float) -> list[float]:
         """Evenly spread, with a shake, so that the traffic neither stops nor marches."""

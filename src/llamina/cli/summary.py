@@ -69,6 +69,7 @@ class Summary:
     latency: dict[str, float]
     counted: Money
     estimated: Money
+    refused: int
     uncounted: dict[str, int]
     by_project: dict[str, Totals]
     circuit: dict[str, int]
@@ -105,6 +106,7 @@ class Summary:
             latency=_latency(answered),
             counted=counted,
             estimated=estimated,
+            refused=bill.free(exact),
             uncounted=dict(Counter([attempt.outcome for attempt in rest])),
             by_project=meter.by("project"),
             circuit={name: stats[f"circuit.{name}"] for name in ("opened", "half_opened")},
@@ -129,6 +131,7 @@ class Summary:
             ],
             "money": {
                 "counted": _plain(self.counted),
+                "refused_before_any_work": {"attempts": self.refused},
                 "estimated": {**_plain(self.estimated), "by_outcome": self.uncounted},
                 "by_project": {name: f"{row.cost:f}" for name, row in sorted(self.by_project.items())},
             },

@@ -163,7 +163,12 @@ class Flight:
                 await self._ended()
             raise
         self._leave(member)
-        return self._result(member)
+        call = request.call
+        if member is not self._payer and call is not None:
+            call.joins += 1
+        if self.response is None:
+            raise self._failure(member)
+        return replace(self.response, _call=call)
 
     def _leave(self, member: _Member) -> bool:
         """Take *member* off; whether a flight that has not landed is left without callers."""
@@ -223,17 +228,13 @@ class Flight:
             call.joins += own.joins
             call.cache = own.cache or call.cache
 
-    def _result(self, member: _Member) -> Response:
-        call = member.request.call
-        if member is not self._payer and call is not None:
-            call.joins += 1
+    def _failure(self, member: _Member) -> BaseException:
+        """The error to raise in *member*'s call."""
         error = self.error
-        if error is None:
-            assert self.response is not None
-            return replace(self.response, _call=call)
+        assert error is not None
         if not self._members:
             self.error = None  # else error, traceback, frame and flight would hold each other
-        raise error if member is self._payer else _copy(error)
+        return error if member is self._payer else _copy(error)
 
 
 if sys.version_info >= (3, 12):

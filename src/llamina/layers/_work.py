@@ -4,22 +4,78 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
+from llamina.errors import LLMError, RequestTimeoutError
+from llamina.events import fold
 from llamina.protocol import Handler, Request, Response
 from llamina.record import CutByLimit
 
 from ._limits import Limits
 
-__all__ = ["InPlace", "OwnTask"]
+__all__ = ["OwnTask", "run_in_place", "timed_out", "too_late"]
 
 
-class InPlace:
-    """The work in the caller's task.
+_MISSED = {"total": "answer", "deadline": "answer", "first_event": "first event", "idle": "further event"}
 
-    Nothing can be left behind, and a limit is told from the caller's cancellation by counting (`Task.cancelling`).
-    """
+
+def timed_out(limit: str, limits: Limits, request: Request) -> RequestTimeoutError:
+    """What comes out when *limit* has cut the work, with what a stream had delivered."""
+    delivered = request.sink.delivered if request.sink is not None else []
+    seconds = limits.length(limit)
+    return RequestTimeoutError(
+        f"no {_MISSED[limit]} within {seconds:.3g} s (limit: {limit})",
+        limit=limit,
+        seconds=seconds,
+        model=request.model,
+        partial=Response(fold(delivered), model=request.model) if delivered else None,
+    )
+
+
+def too_late(request: Request) -> RequestTimeoutError:
+    """What comes out when the deadline has passed before the work began: nothing was asked, nothing is billed."""
+    return RequestTimeoutError(
+        "the deadline had passed before the call began",
+        limit="deadline",
+        seconds=0.0,
+        model=request.model,
+        processed=False,
+    )
+
+
+def cut(limit: str) -> CutByLimit:
+    """The message of the cancellation with which *limit* cuts the work."""
+    return CutByLimit(f"cut by a limit ({limit})")
+
+
+async def run_in_place(
+    call_next: Handler,
+    request: Request,
+    limits: Limits,
+    loop: asyncio.AbstractEventLoop,
+    tell: Callable[[str], None] | None = None,
+) -> Response:
+    """The work in the caller's task: nothing can be left behind, clean-up is waited for; *tell* hears which limit cut."""
+    run = _InPlace(loop, limits)
+    try:
+        response = await call_next(request)
+    except BaseException as error:
+        cancelled_too, fired = run.end(), run.fired
+        del run  # the traceback holds this frame: it must not hold the task too
+        if fired is None or cancelled_too or not isinstance(error, Exception | asyncio.CancelledError):
+            raise
+        if tell is not None:
+            tell(fired)
+        if isinstance(error, LLMError):  # the work had an answer of its own to the cut
+            raise
+        raise timed_out(fired, limits, request) from error
+    run.end()
+    return response
+
+
+class _InPlace:
+    """Cancels the caller's task at a limit, and tells that cancellation from the caller's by counting."""
 
     __slots__ = ("_cancelling", "_limits", "_loop", "_task", "_timer", "fired")
 
@@ -45,11 +101,6 @@ class InPlace:
         """Stop watching; whether the caller too has cancelled."""
         self._timer.cancel()
         return self.fired is not None and self._task.uncancel() > self._cancelling
-
-
-def cut(limit: str) -> CutByLimit:
-    """The message of the cancellation with which *limit* cuts the work."""
-    return CutByLimit(f"cut by a limit ({limit})")
 
 
 class OwnTask:

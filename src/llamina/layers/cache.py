@@ -209,10 +209,8 @@ class Cache(Layer):
             # Kept by the caller whose own attempt answered: one who joined another's flight cannot tell which model
             # it was, nor can one who was given a substitute by a layer below. A cache below has judged it already.
             models = [attempt.model for attempt in node.attempts if attempt.outcome == "ok"]
-            if models:
-                vouched = models.count(request.model) == len(models)
-            else:
-                vouched = call.hits > hits and call.cache == "hit"
+            from_below = call.hits > hits and call.cache == "hit"
+            vouched = models.count(request.model) == len(models) if models else from_below
         reason = response.finish_reason
         if vouched and (reason in _COMPLETE or (self.store_incomplete and reason in _INCOMPLETE)):
             await self._keep(key, request.cache, response)

@@ -26,7 +26,9 @@ from llamina.policy._validate import at_least
 from llamina.protocol import Handler, Request, Response
 
 from ._flight import Flight, Flights
+from ._limits import Limits
 from ._sharing import leaves_traces, scope_names, sharing_key
+from ._work import run_in_place
 
 __all__ = ["Dedup"]
 
@@ -83,7 +85,12 @@ class Dedup(Layer):
             else:
                 flight = Flight(key, flights, request)
                 flight.start(call_next, request, new_context())
-            return await flight.ride(request)
+            if request.deadline is None:
+                return await flight.ride(request)
+            # The flight has no deadline; each caller keeps his own, and leaves alone when it has passed.
+            loop = asyncio.get_running_loop()
+            limits = Limits("deadline", loop.time(), request.deadline, request.sink, None, None, None)
+            return await run_in_place(flight.ride, request, limits, loop)
 
         return handle
 

@@ -30,14 +30,11 @@ from llamina.policy.classify import default_classifier
 from llamina.policy.retry_budget import RetryBudget
 from llamina.protocol import Handler, Request, Response
 
+from ._sharing import leaves_traces
+
 __all__ = ["Retry"]
 
 BackoffChoice = Backoff | Mapping[type[BaseException], Backoff]
-
-
-def _stores(request: Request) -> bool:
-    """Whether doing it twice leaves something behind twice: the answer is to be kept at the provider."""
-    return request.params.get("store") is True or request.params.get("background") is True
 
 
 def _usable(_layer: Any, _field: Any, value: Any) -> None:
@@ -94,7 +91,7 @@ class Retry(Layer):
     retry_on: Callable[[BaseException], bool] = field(default=default_classifier, kw_only=True, repr=False)
     budget: RetryBudget | None = field(factory=RetryBudget, kw_only=True)
     retry_after_max: float = field(default=60.0, kw_only=True, validator=non_negative())
-    side_effects: Callable[[Request], bool] = field(default=_stores, kw_only=True, repr=False)
+    side_effects: Callable[[Request], bool] = field(default=leaves_traces, kw_only=True, repr=False)
     rng: random.Random = field(factory=random.Random, kw_only=True, repr=False)
 
     _counts: _Counts = field(init=False, repr=False, factory=_Counts)

@@ -19,14 +19,13 @@ from typing import Any
 from attrs import field, frozen
 from msgspec.structs import replace
 
-from llamina.errors import LLMError, RequestTimeoutError
-from llamina.events import fold
+from llamina.errors import LLMError
 from llamina.layer import Layer
 from llamina.policy._validate import non_negative, optional, positive
 from llamina.protocol import Handler, Request, Response
 
 from ._limits import Limits, Watch
-from ._work import InPlace, OwnTask
+from ._work import OwnTask, run_in_place, timed_out, too_late
 
 __all__ = ["Timeout"]
 
@@ -80,7 +79,7 @@ class Timeout(Layer):
             if outer is not None and (deadline is None or outer < deadline):
                 name, deadline = "deadline", outer
                 if outer <= now:
-                    raise self._error(name, 0.0, request, processed=False)
+                    raise too_late(request)
             sink = request.sink
             watch = None
             if sink is not None and watches_events:
@@ -93,7 +92,7 @@ class Timeout(Layer):
 
             limits = Limits(name, now, deadline, sink, watch, self.first_event, self.idle)
             if grace is None:
-                return await self._in_place(call_next, request, limits, loop)
+                return await run_in_place(call_next, request, limits, loop, self._cut)
             run = OwnTask(loop, call_next, request, limits, grace)
             try:
                 await run.ended
@@ -107,50 +106,16 @@ class Timeout(Layer):
             if run.fired is None or isinstance(run.outcome, Response):
                 return run.result()
             self._leave(run)
-            raise self._cut(run.fired, limits, request, run.outcome)
+            self._cut(run.fired)
+            if isinstance(run.outcome, LLMError):  # the work had an answer of its own to the cut
+                raise run.outcome
+            raise timed_out(run.fired, limits, request) from run.outcome
 
         return handle
 
-    async def _in_place(
-        self, call_next: Handler, request: Request, limits: Limits, loop: asyncio.AbstractEventLoop
-    ) -> Response:
-        run = InPlace(loop, limits)
-        try:
-            response = await call_next(request)
-        except BaseException as error:
-            cancelled_too, fired = run.end(), run.fired
-            del run  # the traceback holds this frame: it must not hold the task too
-            if fired is None or cancelled_too or not isinstance(error, Exception | asyncio.CancelledError):
-                raise
-            outcome = self._cut(fired, limits, request, error)
-            if outcome is error:
-                raise
-            raise outcome  # noqa: B904 - it has its cause
-        run.end()
-        return response
-
-    def _cut(self, limit: str, limits: Limits, request: Request, outcome: BaseException | None) -> BaseException:
-        """What comes out when *limit* has cut the work, which ended with *outcome*."""
+    def _cut(self, limit: str) -> None:
         fired = self._counts.fired
         fired[limit] = fired.get(limit, 0) + 1
-        if isinstance(outcome, LLMError):  # the work had an answer of its own to the cut
-            return outcome
-        error = self._error(limit, limits.length(limit), request)
-        error.__cause__ = outcome
-        return error
-
-    def _error(
-        self, limit: str, seconds: float, request: Request, *, processed: bool | None = None
-    ) -> RequestTimeoutError:
-        delivered = request.sink.delivered if request.sink is not None else []
-        partial = Response(fold(delivered), model=request.model) if delivered else None
-        if processed is False:
-            text = "the deadline had passed before the call began"
-        else:
-            text = f"no {_MISSED[limit]} within {seconds:.3g} s (limit: {limit})"
-        return RequestTimeoutError(
-            text, limit=limit, seconds=seconds, model=request.model, partial=partial, processed=processed
-        )
 
     def _leave(self, run: OwnTask) -> None:
         task = run.task
@@ -173,6 +138,3 @@ class Timeout(Layer):
         """Wait for work that was cut and still cleans up."""
         while left := self._counts.left:
             await asyncio.wait(list(left))
-
-
-_MISSED = {"total": "answer", "deadline": "answer", "first_event": "first event", "idle": "further event"}

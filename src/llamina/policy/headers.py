@@ -42,7 +42,7 @@ def parse_retry_after(headers: Mapping[str, str], now_wall: float | None = None)
     *now_wall* is the wall clock in seconds since 1970, for dates; None: the system's.
     """
     milliseconds = _number(header_of(headers, "retry-after-ms"))
-    if milliseconds is not None and milliseconds > 0:
+    if milliseconds is not None and milliseconds / 1000 > 0:  # a hair above 0 may be 0 once divided
         return milliseconds / 1000
     text = header_of(headers, "retry-after")
     seconds = _number(text)

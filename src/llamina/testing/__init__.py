@@ -1,6 +1,6 @@
 """The testing kit: fakes that play scripts, simulated time, conformance checks.
 
-    from llamina.testing import FakeTransport, simulated_time, check_middleware
+from llamina.testing import FakeTransport, simulated_time, check_middleware
 """
 
 from __future__ import annotations
@@ -14,13 +14,23 @@ _EXPORTS = {
     "FakeTransport": ".fake",
     "ScriptExhaustedError": ".script",
     "SimulatedClock": ".clock",
+    "SimulatedProvider": ".provider",
     "SimulationDeadlock": ".clock",
     "SimulationLeak": ".clock",
     "answer": ".script",
     "check_handler": ".conformance",
     "check_middleware": ".conformance",
     "check_store": ".store_contract",
+    "cut": ".provider_script",
+    "drip": ".provider_script",
+    "error_event": ".provider_script",
+    "garbage": ".provider_script",
+    "no_done": ".provider_script",
+    "no_usage": ".provider_script",
     "simulated_time": ".clock",
+    "slow_headers": ".provider_script",
+    "stall": ".provider_script",
+    "status": ".provider_script",
     "tool_call": ".script",
 }
 
@@ -33,6 +43,16 @@ if TYPE_CHECKING:
     from .conformance import check_handler as check_handler
     from .conformance import check_middleware as check_middleware
     from .fake import FakeTransport as FakeTransport
+    from .provider import SimulatedProvider as SimulatedProvider
+    from .provider_script import cut as cut
+    from .provider_script import drip as drip
+    from .provider_script import error_event as error_event
+    from .provider_script import garbage as garbage
+    from .provider_script import no_done as no_done
+    from .provider_script import no_usage as no_usage
+    from .provider_script import slow_headers as slow_headers
+    from .provider_script import stall as stall
+    from .provider_script import status as status
     from .script import ScriptExhaustedError as ScriptExhaustedError
     from .script import answer as answer
     from .script import tool_call as tool_call
