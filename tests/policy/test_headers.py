@@ -62,7 +62,7 @@ def test_a_wait_is_read_in_all_its_forms(values, expected):
 @pytest.mark.parametrize(
     "text",
     [
-        *["", "0", "-1", "nan", "inf", "-inf", "infinity", "1e999", "soon", "1_000", "5 s", "0x10", "None", "٣"],
+        *["", "0", "-1", "nan", "inf", "-inf", "infinity", "1e309", "1e999", "soon", "1_000", "5 s", "0x10", "None", "٣"],
         format_datetime(NOW - timedelta(seconds=1), usegmt=True),
         "Sat, 99 Nov 2026 12:01:00 GMT",
     ],

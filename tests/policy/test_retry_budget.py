@@ -120,6 +120,7 @@ def test_two_budgets_share_nothing():
         ({"ratio": math.nan}, r"RetryBudget\.ratio"),
         ({"cost": 0}, r"RetryBudget\.cost must be a number above 0, got 0"),
         ({"throttle_cost": 0}, r"RetryBudget\.throttle_cost must be a number above 0, got 0"),
+        ({"throttle_cost": 101}, r"RetryBudget\.throttle_cost must be at most capacity, which is 100\.0, got 101"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_when_built(settings, message):

@@ -1,6 +1,7 @@
 """Validators of settings: what they refuse, and how they say it."""
 
 import math
+import random
 
 import pytest
 from attrs import field, frozen
@@ -9,16 +10,19 @@ from llamina.errors import ConfigurationError
 from llamina.policy._validate import (
     at_least,
     between,
+    boolean,
     finite,
     fraction,
     non_negative,
+    not_above,
     not_below,
     one_of,
     optional,
     positive,
+    random_source,
 )
 
-ALL = [at_least(0), between(0, 9), finite(), fraction(), non_negative(), positive(), not_below("floor")]
+ALL = [at_least(0), between(0, 9), finite(), fraction(), non_negative(), positive(), not_below("floor"), not_above("roof")]
 NO_NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", None, 10**400, 1j, [1]]
 
 
@@ -28,6 +32,7 @@ def build(validator, value, *, name="size"):
     @frozen
     class Shelf:
         floor: float = 0.0
+        roof: float = 1e300
         setting: object = field(default=None, validator=validator, alias=name)
 
     return Shelf(**{name: value})
@@ -53,6 +58,8 @@ def test_what_is_no_finite_number_is_refused(validator, value):
         (positive(), [1e-300, 5], [0, -1]),
         (one_of("full", "none"), ["full", "none"], ["Full", "", None, 0, ["full"]]),
         (optional(positive()), [None, 1], [0]),
+        (boolean(), [True, False], [0, 1, None, "no"]),
+        (random_source(), [random.Random(1), random.SystemRandom(), random], [random.Random, 7, None, "x"]),
     ],
 )
 def test_the_ends_of_a_range_are_where_they_should_be(validator, good, bad):
@@ -90,3 +97,16 @@ def test_a_field_can_be_bounded_by_another():
     assert Wait(5.0).cap == 5.0
     with pytest.raises(ConfigurationError, match=r"Wait\.cap must be at least base, which is 5\.0, got 4"):
         Wait(4)
+
+
+def test_a_field_can_be_bounded_by_another_from_above():
+    """Where one setting must not exceed another, the refusal says what that one is."""
+
+    @frozen
+    class Purse:
+        price: float = field(validator=not_above("money"))
+        money: float = 5.0
+
+    assert Purse(5).price == 5
+    with pytest.raises(ConfigurationError, match=r"Purse\.price must be at most money, which is 5\.0, got 6"):
+        Purse(6)

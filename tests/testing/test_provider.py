@@ -128,6 +128,40 @@ async def test_a_timeline_takes_its_time_in_either_form() -> None:
         assert (response.text, round(now() - middle)) == ("ab", 3)
 
 
+@simulated_time
+async def test_a_timeline_can_wait_for_the_test() -> None:
+    """An `asyncio.Event` holds the answer back until the test sets it."""
+    go = asyncio.Event()
+
+    async with SimulatedProvider([["a", go, "b"]]) as provider, client(provider) as stack:
+        call = asyncio.create_task(streamed(stack))
+        await asyncio.sleep(10)
+        waiting = not call.done()
+        go.set()
+        response = await call
+
+    assert waiting
+    assert response.text == "ab"
+
+
+@simulated_time
+async def test_a_client_that_reads_slowly_slows_the_provider() -> None:
+    """It does not pile up what it has to say: it waits until the client has taken it."""
+    pieces = ["x" * 1_000_000 for _ in range(20)]
+
+    async with SimulatedProvider([pieces]) as provider:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(provider.base_url).port, limit=1000)
+        writer.write(posted(HI[:-1] + b', "stream": true}', "connection: close"))
+        await asyncio.sleep(60)
+        before = provider.billed.output_tokens
+        data = await reader.read()
+        writer.close()
+        await provider.settled()
+
+    assert before < 5_000_000 == provider.billed.output_tokens
+    assert data.count(b"x") > 20_000_000
+
+
 @both
 @simulated_time
 async def test_a_tool_call_is_answered(ask: Ask) -> None:
@@ -284,6 +318,19 @@ async def test_a_drip_arrives_byte_by_byte() -> None:
 
 
 @simulated_time
+async def test_a_client_that_leaves_after_the_end_has_not_left_early() -> None:
+    """Who has read all data of a stream may go, whatever its frame still lacks."""
+    async with SimulatedProvider(drip("hi", 0.01)) as provider:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(provider.base_url).port)
+        writer.write(posted(HI[:-1] + b', "stream": true}'))
+        await reader.readuntil(b"data: [DONE]\n\n")
+        writer.close()
+        await provider.settled()
+
+    assert provider.aborted == 0
+
+
+@simulated_time
 async def test_usage_can_be_withheld_and_is_billed_all_the_same() -> None:
     """In both forms; the ledger then has an estimate."""
     async with SimulatedProvider(no_usage(["Hel", "lo"])) as provider, client(provider) as stack:
@@ -425,6 +472,7 @@ async def test_one_connection_serves_many_requests() -> None:
         (b"GET /v1/chat/completions HTTP/1.1\r\nconnection: close\r\n\r\n", b"404", b"no such path"),
         (b"no HTTP at all\r\n\r\n", b"", b""),
         (posted(b"", "transfer-encoding: chunked") + b"zz\r\n", b"", b""),
+        (b"POST / HTTP/1.1\r\n" + b"x" * 70_000, b"", b""),
     ],
 )
 @simulated_time

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 from llamina import LLMError, Request, Response, Stack
 
 CUT, CLOSE, WAIT = object(), object(), object()
+PROMPT = "canary-prompt"
 
 
 class Seen(NamedTuple):
@@ -148,7 +149,7 @@ def streamed(*texts: str) -> list[Any]:
 
 async def failure(stack: Stack, *, streams: bool = False, **params: Any) -> LLMError:
     """The error that a call ends with; of a stream, with the text that came before it as `error.came`."""
-    request = Request.chat("sim", "hi").evolve(**params)
+    request = Request.chat("sim", PROMPT).evolve(**params)
     came: list[str] = []
     try:
         if streams:

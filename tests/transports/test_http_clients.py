@@ -14,6 +14,7 @@ from raw_server import STREAM, WAIT, RawServer, answer, complete, delta, failure
 
 from llamina import NetworkError, RateLimitError, Request, build_stack
 from llamina.sink import Sink, Writer
+from llamina.testing import simulated_time
 from llamina.transports import HTTPTransport
 
 
@@ -38,9 +39,11 @@ def test_a_given_client_is_used_and_stays_open(family: str) -> None:
 
     async def main() -> None:
         client = given(family, headers={"x-mine": "yes", "authorization": "Bearer theirs"})
-        async with RawServer(answer("whole"), streamed("in ", "pieces")) as server:
-            async with build_stack([], HTTPTransport(server.base_url, "sk-ours", client=client)) as stack:
-                texts = [(await stack(Request.chat("sim", "hi"))).text, (await complete(stack)).text]
+        async with (
+            RawServer(answer("whole"), streamed("in ", "pieces")) as server,
+            build_stack([], HTTPTransport(server.base_url, "sk-ours", client=client)) as stack,
+        ):
+            texts = [(await stack(Request.chat("sim", "hi"))).text, (await complete(stack)).text]
             is_closed = client.closed if family == "aiohttp" else client.is_closed
             await close(client)
 
@@ -66,9 +69,9 @@ def test_a_client_of_a_class_of_its_own_is_recognised(family: str) -> None:
         async with (
             Instrumented(follow_redirects=True) as client,
             RawServer(plain(b"", "location: /x", status="302 F")) as server,
+            build_stack([], HTTPTransport(server.base_url, client=client)) as stack,
         ):
-            async with build_stack([], HTTPTransport(server.base_url, client=client)) as stack:
-                error = await failure(stack)
+            error = await failure(stack)
 
         assert error.status == 302
         assert len(server.requests) == 1
@@ -85,17 +88,34 @@ def test_a_status_raised_by_a_hook_is_the_same_refusal(module) -> None:
         response.raise_for_status()
 
     async def main() -> None:
-        async with module.AsyncClient(event_hooks={"response": [raise_for_status]}) as client:
-            async with RawServer(plain(b"{}", "retry-after: 2", status="429 Slow"), answer("read")) as server:
-                async with build_stack([], HTTPTransport(server.base_url, "sk-canary-0123", client=client)) as stack:
-                    error = await failure(stack)
-                    response = await stack(Request.chat("sim", "hi"))
+        async with (
+            module.AsyncClient(event_hooks={"response": [raise_for_status]}) as client,
+            RawServer(plain(b"{}", "retry-after: 2", status="429 Slow"), answer("read")) as server,
+            build_stack([], HTTPTransport(server.base_url, "sk-canary-0123", client=client)) as stack,
+        ):
+            error = await failure(stack)
+            response = await stack(Request.chat("sim", "hi"))
 
         assert type(error) is RateLimitError
         assert (error.status, error.retry_after, error.provider) == (429, 2.0, "127.0.0.1")
         assert response.text == "read"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("module", [httpx, httpx2])
+@simulated_time
+async def test_a_client_without_a_network_works_in_simulated_time(module) -> None:
+    """A transport of the client's kind that answers by itself is all that a test needs."""
+
+    async def handle(request):
+        await asyncio.sleep(5)
+        return module.Response(200, content=answer("simulated").partition(b"\r\n\r\n")[2])
+
+    async with module.AsyncClient(transport=module.MockTransport(handle)) as client:
+        response = await HTTPTransport("http://host/v1", client=client)(Request.chat("sim", "hi"))
+
+    assert response.text == "simulated"
 
 
 def test_an_own_client_is_built_late_and_closed_once(transport_to) -> None:

@@ -7,7 +7,22 @@ import json
 import socket
 
 import pytest
-from raw_server import CLOSE, CUT, END, STREAM, WAIT, RawServer, answer, complete, delta, failure, head, plain, sent
+from raw_server import (
+    CLOSE,
+    CUT,
+    END,
+    STREAM,
+    WAIT,
+    RawServer,
+    answer,
+    complete,
+    delta,
+    failure,
+    head,
+    plain,
+    sent,
+    streamed,
+)
 
 from llamina import (
     AuthenticationError,
@@ -334,6 +349,24 @@ def test_a_server_that_drips_runs_into_the_deadline(transport_to) -> None:
 
         assert (type(error), error.limit, error.processed) == (RequestTimeoutError, "deadline", True)
         assert error.partial.text == "".join(error.came)
+
+    asyncio.run(main())
+
+
+def test_a_consumer_that_holds_the_stream_back_costs_no_time(transport_to) -> None:
+    """The deadline is the provider's; who reads slowly is not cut for it."""
+
+    async def main() -> None:
+        async with (
+            RawServer(streamed("Hel", "lo", " there")) as server,
+            build_stack([], transport_to(server), stream_buffer=1) as stack,
+        ):
+            request = Request.chat("sim", "hi").evolve(deadline=asyncio.get_running_loop().time() + 0.1)
+            async with stack.stream(request) as stream:
+                async for _ in stream:
+                    await asyncio.sleep(0.1)
+
+        assert stream.response.text == "Hello there"
 
     asyncio.run(main())
 

@@ -8,7 +8,7 @@ import pickle
 import traceback
 
 import pytest
-from raw_server import CUT, STREAM, WAIT, RawServer, answer, delta, failure, plain, sent
+from raw_server import CUT, PROMPT, STREAM, WAIT, RawServer, answer, complete, delta, failure, plain, sent
 
 from llamina import LLMError, build_stack
 from llamina.transports import HTTPTransport
@@ -57,6 +57,7 @@ def test_no_error_shows_a_key(transport_to, fault: str, streams: bool) -> None:
 
     assert KEY not in shown(error)
     assert "canary-header" not in shown(error)
+    assert PROMPT not in shown(error)
 
 
 def test_a_refused_connection_shows_no_key(transport_to) -> None:
@@ -73,20 +74,23 @@ def test_a_refused_connection_shows_no_key(transport_to) -> None:
 
 
 def test_no_log_shows_a_key(transport_to, caplog: pytest.LogCaptureFixture) -> None:
-    """With every logger at its most talkative, nothing of ours says the key."""
+    """With every logger at its most talkative, those of the clients too, nobody says the key or the prompt."""
 
     async def main() -> None:
-        async with RawServer(answer("hi"), plain(ECHO, status="401 No")) as server:
-            transport = transport_to(server)
-            async with build_stack([], transport) as stack:
-                await failure(stack) if server.requests else None
-                await failure(stack, streams=True) if server.requests else None
-            logging.getLogger("llamina").debug("%r %s", transport, vars(transport))
+        async with (
+            RawServer(FAULTS["echoed"], FAULTS["cut"], answer("hi")) as server,
+            build_stack([], transport_to(server)) as stack,
+        ):
+            for streams in (False, True):
+                await failure(stack, streams=streams)
+            await complete(stack)
 
     with caplog.at_level(logging.DEBUG):
         asyncio.run(main())
 
-    assert KEY not in "\n".join(r.getMessage() for r in caplog.records if r.name.startswith("llamina"))
+    said = "\n".join(record.getMessage() for record in caplog.records)
+    assert KEY not in said
+    assert PROMPT not in said
 
 
 def test_the_settings_of_a_transport_show_no_key() -> None:

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamina import (
+    Image,
     LLMError,
     MalformedResponseError,
+    Message,
     OverloadedError,
     RateLimitError,
     Reasoning,
@@ -18,6 +20,7 @@ from llamina import (
     ServerError,
     Text,
     ToolCall,
+    ToolResult,
     Usage,
 )
 from llamina.wire.openai_chat import decode_response, decode_usage, encode_response, encode_usage
@@ -87,6 +90,23 @@ def test_a_changed_answer_is_written_as_it_is_now() -> None:
     written = encode_response(read.with_text("new"))
 
     assert written["choices"][0]["message"] == {"role": "assistant", "content": "new", "refusal": None}
+
+
+def test_names_of_an_odd_type_are_kept() -> None:
+    """An id that is a number is no id here, and goes out as it came."""
+    whole = {**body(), "id": 7, "model": 8, "x_more": 9}
+
+    response = decode_response(whole)
+
+    assert (response.id, response.model) == (None, "")
+    assert encode_response(response) == whole
+
+
+def test_what_this_wire_cannot_say_of_an_answer_is_left_out() -> None:
+    """The rest of an answer of another wire still reaches the client."""
+    response = Response(Message.assistant("text", ToolResult("1", "of a server tool"), Image()), None, "stop")
+
+    assert encode_response(response)["choices"][0]["message"] == {"role": "assistant", "content": "text"}
 
 
 def test_an_answer_of_no_wire_can_be_written() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamina import (
+    Audio,
     Event,
     LLMError,
     MalformedResponseError,
@@ -145,14 +146,15 @@ def test_an_error_inside_a_stream_is_classified(failure: Any, kind: type[LLMErro
     [
         {"choices": [{"index": 0, "delta": {}, "finish_reason": "error", "error": {"code": 502, "message": "m"}}]},
         {"object": "error", "message": "m", "type": "BadRequestError", "code": 400},
+        chunk({"content": "x"}, error={"message": "m"}),
     ],
 )
 def test_an_error_is_found_where_servers_put_it(said: Any) -> None:
-    """In the choice, or as the whole chunk."""
+    """In the choice, as the whole chunk, beside a piece of text."""
     decoder, _ = fed(chunk({"content": "par"}))
 
     with pytest.raises(LLMError, match=r"^m ") as caught:
-        decoder.feed(said)
+        decoder.feed_bytes(msgspec.json.encode(said))
 
     assert not isinstance(caught.value, MalformedResponseError)
 
@@ -264,6 +266,50 @@ def test_a_sound_in_pieces_becomes_one_part() -> None:
     assert (sound.data, sound.transcript, sound.raw) == (b"RIFF", "Hello", {"id": "a1", "expires_at": 9})  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("data", "heard"), [(["UklG", "Rg=="], b"RIFF"), (["UklGR", "g=="], b"RIFF"), (["?"], None)])
+def test_a_sound_is_joined_however_it_was_encoded(data: list[str], heard: bytes | None) -> None:
+    """Each piece for itself, or the whole and then cut; what is neither is no sound, and no failure."""
+    decoder, _ = fed(*[chunk({"audio": {"id": "a1", "data": piece}}) for piece in data], chunk({}, "stop"))
+
+    assert [part.data for part in decoder.finish().message.parts] == ([heard] if heard else [])  # type: ignore[union-attr]
+
+
+def test_a_call_of_a_custom_tool_comes_in_pieces() -> None:
+    """Its input is text, and its type goes back with it."""
+    first = {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "shell", "input": "l"}}
+    rest = {"index": 0, "custom": {"input": "s", "x_more": 1}}
+
+    decoder, _ = fed(chunk({"tool_calls": [first]}), chunk({"tool_calls": [rest]}), chunk({}, "tool_calls"))
+
+    assert decoder.finish().tool_calls == (ToolCall("c1", "shell", "ls", {"type": "custom", "custom": {"x_more": 1}}),)
+
+
+def test_fields_that_have_no_name_here_are_kept() -> None:
+    """Lists grow, objects join, of all else the last value holds; the caller's chunks are not changed."""
+    deltas: list[Any] = [
+        {"content": "a", "x_list": [1], "x_object": {"a": 1}, "x_word": "one"},
+        {"content": "b", "x_list": [2], "x_object": {"b": 2}, "x_word": "two"},
+    ]
+    decoder = StreamDecoder()
+
+    for delta in deltas:
+        decoder.feed(chunk(delta))
+    kept = decoder.partial.extra["choices"][0]["message"]
+
+    assert kept == {"x_list": [1, 2], "x_object": {"a": 1, "b": 2}, "x_word": "two"}
+    assert deltas[0]["x_list"] == [1]
+
+
+def test_text_and_reasoning_in_one_piece_are_kept_apart() -> None:
+    """Also in the middle of a stream, where pieces are read the fast way."""
+    both = chunk({"content": "yes", "reasoning": "hm"})
+
+    decoder, _ = fed(both, both, chunk({"content": "!"}), chunk({}, "stop"))
+
+    assert decoder.finish().text == "yesyes!"
+    assert decoder.finish().reasoning == "hmhm"
+
+
 def test_every_choice_must_have_ended() -> None:
     """With several choices a cut in the second is a cut."""
     other = {"index": 1, "delta": {"content": "tai"}, "finish_reason": None}
@@ -369,6 +415,22 @@ def test_a_server_passes_on_what_the_provider_said_besides() -> None:
     assert read.extra["system_fingerprint"] == "fp"
     assert read.extra["choices"][0]["logprobs"] == {"content": [{"token": "hi"}]}
     assert read.extra["choices"][1]["message"]["content"] == "other"
+
+
+def test_a_server_says_a_sound_a_refusal_and_signed_thoughts() -> None:
+    """Parts that come whole, and what a provider wants back of its reasoning."""
+    signed = {"field": "reasoning", "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}
+    parts = (
+        Reasoning("hm", signed),
+        UnknownPart({"type": "refusal", "refusal": "no"}),
+        Audio(b"RIFF", transcript="no", raw={"id": "a1"}),
+    )
+    response = Response(Message("assistant", parts), Usage(3, 4), "stop", model="sim", id="c")
+
+    read = heard(spoken(events_of(response.message), response), [])
+
+    assert read.message == response.message
+    assert StreamEncoder("c", "sim", include_usage=False).event(Started()) == []
 
 
 def test_a_part_with_further_fields_is_no_plain_text() -> None:

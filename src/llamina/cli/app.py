@@ -2,14 +2,18 @@
 
     run(["ask", "Why is the sky blue?"])      # 0
 
-The one surprise: every error is one line on stderr. Typer's own reports of a wrong option are shortened to that.
+A command only reads its options and returns what is to be done; `run` does it, outside of the parser, which has its own
+ideas about interrupts and broken pipes.
+
+The one surprise: every error is one line on stderr. The parser's own reports of a wrong option are shortened to that.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -19,17 +23,18 @@ from llamina.errors import ConfigurationError
 
 __all__ = ["run"]
 
+Todo = Callable[[], int]
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run the command and return its exit code; errors become one line on stderr."""
     try:
-        code = app(args=None if arguments is None else list(arguments), prog_name="llamina", standalone_mode=False)
+        todo = app(args=None if arguments is None else list(arguments), prog_name="llamina", standalone_mode=False)
+        return todo() if callable(todo) else 0
     except (KeyboardInterrupt, BrokenPipeError):
         raise
-    except typer.Abort:
-        return 130
     except ConfigurationError as error:
         return _complain(str(error), 2)
     except Exception as error:
@@ -39,7 +44,6 @@ def run(arguments: Sequence[str] | None) -> int:
         if os.environ.get("LLAMINA_TRACEBACK"):
             raise
         return _complain(f"unexpected {type(error).__name__}: {error} (LLAMINA_TRACEBACK=1 shows where)", 1)
-    return code if isinstance(code, int) else 0
 
 
 def _complain(text: str, code: int) -> int:
@@ -79,22 +83,26 @@ def demo(
         bool, typer.Option("--plain", help="Lines instead of a live display (so also without a terminal).")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the summary, as JSON.")] = False,
-) -> None:
+) -> Todo:
     """Watch seven layers at work, offline, in about ten seconds.
 
-    A simulated provider is started on this machine; a scripted traffic goes to it through Logger, Cache, Dedup, Retry,
-    CostMeter, CircuitBreaker and Timeout: streams, the same question many times, a user whose budget runs out, an
-    outage. At the end the numbers of all layers are compared with what the provider saw and billed; exit code 1 if they
-    do not add up.
+    A scripted traffic goes through Logger, Cache, Dedup, Retry, CostMeter,
+    CircuitBreaker and Timeout to a simulated provider on this machine: streams,
+    the same question many times, a user whose budget runs out, an outage.
+
+    At the end the numbers of all layers are compared with what the provider
+    saw and billed; the exit code is 1 if they do not add up.
     """
     from .demo import show
 
-    raise typer.Exit(show(calls=calls, seed=seed, seconds=seconds, plain=plain, as_json=as_json))
+    return partial(show, calls=calls, seed=seed, seconds=seconds, plain=plain, as_json=as_json)
 
 
 @app.command()
 def ask(
-    prompt: Annotated[list[str], typer.Argument(help="The question; - reads it from standard input.")],
+    prompt: Annotated[
+        list[str], typer.Argument(metavar="PROMPT", help="The question; - reads it from standard input.")
+    ],
     provider: Annotated[
         str | None, typer.Option("--provider", "-p", help="A preset: openai, openrouter, groq, google, ollama, local.")
     ] = None,
@@ -112,11 +120,13 @@ def ask(
     temperature: Annotated[float | None, typer.Option(min=0.0, help="How freely the model chooses.")] = None,
     timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for each attempt.")] = 120.0,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is complete.")] = False,
-) -> None:
-    """Put one question through Logger, Retry, CostMeter and Timeout, and stream the answer to standard output.
+) -> Todo:
+    """Put one question and stream the answer to standard output.
 
-    Without --provider or --base-url the first provider is asked whose key is in the environment; without any key an echo
-    answers. A line about tokens, cost, time and attempts goes to standard error.
+    It goes through Logger, Retry, CostMeter and Timeout. Without --provider or
+    --base-url the first provider is asked whose key is in the environment;
+    without any key an echo answers. A line about tokens, cost, time and
+    attempts goes to standard error.
     """
     from .ask import Question, put
 
@@ -132,4 +142,4 @@ def ask(
         timeout=timeout,
         streams=not no_stream,
     )
-    raise typer.Exit(put(question))
+    return partial(put, question)

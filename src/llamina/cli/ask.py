@@ -15,12 +15,20 @@ import asyncio
 import importlib.util
 import logging
 import os
+import re
 import sys
 from typing import Any
 
 from attrs import frozen
 
-from llamina.errors import ConfigurationError, LLMError
+from llamina.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    LLMError,
+    NetworkError,
+    NotFoundError,
+    RequestTimeoutError,
+)
 from llamina.layers.cost import CostMeter
 from llamina.layers.logger import Logger
 from llamina.layers.retry import Retry
@@ -69,7 +77,7 @@ def put(question: Question) -> int:
 
 def _read_prompt(prompt: str) -> str:
     if prompt == "-":
-        prompt = sys.stdin.buffer.read().decode("utf-8", "replace")
+        prompt = sys.stdin.buffer.read().decode("utf-8", "replace").removesuffix("\n")
     if not prompt.strip():
         raise ConfigurationError('the prompt is empty; write llamina ask "Why is the sky blue?"')
     return prompt
@@ -89,13 +97,22 @@ def find_terminal(question: Question) -> tuple[Handler, str]:
             _note("no provider is named and no key is set: an echo answers (see llamina ask --help)")
             return EchoTransport(piece_delay=0.02), question.model or "echo"
         provider = found[0] if found and key is None else "openai"
-    settings: dict[str, Any] = {} if provider is None else {"provider": provider}
-    if question.base_url is not None:
-        settings["base_url"] = question.base_url
-    transport = HTTPTransport(api_key=key, **settings)
+    if question.base_url is None:
+        preset = presets().get(provider or "")
+        if preset is None:
+            raise ConfigurationError(
+                f"{provider!r} is no provider that is known; use one of {', '.join(presets())}, or name --base-url"
+            )
+        if key is None and preset.needs_key and not preset.find_key():
+            raise ConfigurationError(
+                f"there is no key for {provider}; export {' or '.join(preset.key_names)}, "
+                "or name the variable that holds it with --api-key-env"
+            )
+    settings: dict[str, Any] = {} if question.base_url is None else {"base_url": question.base_url}
+    transport = HTTPTransport(api_key=key, provider=provider or "", **settings)
     if question.model is None:
         raise ConfigurationError(
-            f"no model is named for {transport.provider}; write --model NAME, or set LLAMINA_MODEL in the environment"
+            f"no model is named for {transport.provider}; write --model NAME, or export LLAMINA_MODEL"
         )
     return transport, question.model
 
@@ -105,38 +122,50 @@ def _key(variable: str | None) -> str | None:
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise ConfigurationError(f"--api-key-env names {variable!r}, which is not set; export {variable}=...")
+        # What is no usual name of a variable may be the key itself, typed by mistake: it is not repeated.
+        if _VARIABLE.fullmatch(variable):
+            raise ConfigurationError(f"--api-key-env names {variable}, which is not set; export {variable}=...")
+        raise ConfigurationError("--api-key-env takes the NAME of an environment variable that is set, not a key")
     return key
+
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 def _request(question: Question, model: str, prompt: str) -> Request:
     messages = [] if question.system is None else [Message.system(question.system)]
     limits = {"max_tokens": question.max_tokens, "temperature": question.temperature}
-    params = {name: value for name, value in limits.items() if value is not None}
+    params: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     return Request.chat(model, [*messages, Message.user(prompt)], **params)
 
 
 async def _converse(stack: Stack, request: Request, *, streams: bool) -> int:
     loop = asyncio.get_running_loop()
     started = loop.time()
-    printer = _Printer()
+    priced = any([isinstance(layer, CostMeter) for layer in stack.layers])
     async with stack:
         try:
-            if streams:
-                async with stack.stream(request) as stream:
-                    async for event in stream:
-                        printer.write(event.text)
-                response = stream.response
-            else:
-                response = await stack(request)
-                printer.write(response.text)
+            response = await _print_answer(stack, request, streams=streams)
         except LLMError as error:
-            printer.end()
             _complain(error)
             return 1
-        printer.end()
-        _note(describe(response, loop.time() - started, priced=any(isinstance(x, CostMeter) for x in stack.layers)))
+    _note(describe(response, loop.time() - started, priced=priced))
     return 0
+
+
+async def _print_answer(stack: Stack, request: Request, *, streams: bool) -> Response:
+    printer = _Printer()
+    try:
+        if not streams:
+            response = await stack(request)
+            printer.write(response.text)
+            return response
+        async with stack.stream(request) as stream:
+            async for event in stream:
+                printer.write(event.text)
+        return stream.response
+    finally:
+        printer.end()
 
 
 class _Printer:
@@ -168,16 +197,16 @@ def _controls(letter: str) -> bool:
 
 
 def describe(response: Response, seconds: float, *, priced: bool) -> str:
-    """One line about an answer: tokens, cost if somebody knows it, seconds, attempts."""
-    call = response.call
-    usage = response.usage or call.usage
-    about = "" if all(attempt.usage_source == "exact" for attempt in call.attempts) else "about "
-    facts = [f"{about}{usage.input_tokens} + {usage.output_tokens} tokens"]
+    """One line about an answer: tokens, cost of all attempts if it is known, seconds, attempts, the model."""
+    attempts = response.call.attempts
+    usage = response.usage or response.call.usage
+    facts = [f"{'' if response.usage else 'about '}{usage.input_tokens} + {usage.output_tokens} tokens"]
     if priced:
-        known = [attempt.cost for attempt in call.attempts if attempt.cost is not None]
-        facts.append(f"{sum(known):f} USD" if len(known) == len(call.attempts) else "price unknown")
+        unknown = any([attempt.cost is None for attempt in attempts])
+        about = "" if response.call.cost_complete else "about "
+        facts.append("price unknown" if unknown else f"{about}{response.call.cost:f} USD")
     facts.append(f"{seconds:.1f} s")
-    facts.append("1 attempt" if len(call.attempts) == 1 else f"{len(call.attempts)} attempts")
+    facts.append("1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts")
     facts.append(response.model)
     if response.finish_reason not in ("stop", None):
         facts.append(f"ended by {response.finish_reason}")
@@ -189,16 +218,19 @@ def describe(response: Response, seconds: float, *, priced: bool) -> str:
 def _complain(error: LLMError) -> None:
     attempts = len(error.call.attempts) if error.call is not None else 0
     tried = f" after {attempts} attempts" if attempts > 1 else ""
-    remedy = _REMEDIES.get(type(error).__name__, "")
-    print(f"llamina: {type(error).__name__}{tried}: {_one_line(str(error))}{remedy}", file=sys.stderr)
+    print(f"llamina: {type(error).__name__}{tried}: {_one_line(str(error))}{_remedy(error)}", file=sys.stderr)
 
 
-_REMEDIES = {
-    "AuthenticationError": "; check the key",
-    "NotFoundError": "; check --model and --base-url",
-    "NetworkError": "; is the server running, and --base-url right?",
-    "RequestTimeoutError": "; --timeout sets the limit",
-}
+def _remedy(error: LLMError) -> str:
+    if isinstance(error, AuthenticationError):
+        return "; check the key"
+    if isinstance(error, NotFoundError):
+        return "; check --model and --base-url"
+    if isinstance(error, RequestTimeoutError):
+        return "; --timeout sets the limit"
+    if isinstance(error, NetworkError) and not error.processed:
+        return "; is the server running, and --base-url right?"
+    return "; the answer is not complete" if error.partial is not None else ""
 
 
 def _one_line(text: str) -> str:

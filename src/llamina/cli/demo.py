@@ -15,7 +15,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,18 +67,24 @@ async def _perform(scenario: Scenario, display: Display) -> Summary:
             traffic = Traffic(scenario, stack, happenings.ended)
             happenings.clock = lambda: traffic.now
             async with stack:
-                shown = asyncio.create_task(
-                    display.follow(Scene(scenario, traffic, stack, meter, provider, happenings))
-                )
-                try:
-                    await traffic.run()
-                finally:
-                    shown.cancel()
-                    await asyncio.wait([shown])
-            if not shown.cancelled() and (failure := shown.exception()) is not None:
-                raise failure
+                scene = Scene(scenario, traffic, stack, meter, provider, happenings)
+                await _until_first_ends(traffic.run(), display.follow(scene))
             await provider.settled()
             return Summary.of(traffic, stack, meter, provider, seconds=loop.time() - started)
+
+
+async def _until_first_ends(play: Coroutine[Any, Any, None], show: Coroutine[Any, Any, None]) -> None:
+    """Play to the end while it is shown; a display that fails ends the play."""
+    tasks = [asyncio.ensure_future(play), asyncio.ensure_future(show)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if task in done or not task.cancelled():
+            task.result()
 
 
 def seven_layers(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from typing import Any, Protocol
 
 import msgspec
@@ -52,8 +53,9 @@ class Display(Protocol):
 class Quiet:
     """Nothing while it runs, then the summary as JSON."""
 
-    async def follow(self, scene: Scene) -> None:
-        """Nothing."""
+    async def follow(self, scene: Scene) -> None:  # noqa: ARG002 - there is nothing to show of it
+        """Nothing, until cancelled."""
+        await asyncio.get_running_loop().create_future()
 
     def conclude(self, summary: Summary) -> None:
         """The summary, and nothing else, on standard output."""
@@ -64,21 +66,20 @@ class Plain:
     """A line for each event, then the summary."""
 
     async def follow(self, scene: Scene) -> None:
-        """Print the acts as they begin and the events as they come."""
-
-        def tell(event: Event) -> None:
-            if event.times == 1:
-                print(f"{event.at:6.2f}  {event.text}", flush=True)
-
+        """Print the acts as they begin and the events as they come, until cancelled."""
         print(f"llamina demo: {len(scene.scenario.calls)} calls through seven layers to {scene.provider.base_url}")
-        scene.happenings.listener = tell
-        try:
-            for act in scene.scenario.acts:
-                await asyncio.sleep(max(0.0, act.since - scene.traffic.now))
-                print(f"{act.since:6.2f}  -- {act.name}: {act.title}", flush=True)
-            await asyncio.get_running_loop().create_future()
-        finally:
-            scene.happenings.listener = None
+        acts = deque(scene.scenario.acts)
+        events: deque[Event] = deque()
+        scene.happenings.listener = events.append
+        while True:
+            while acts and acts[0].since <= scene.traffic.now:
+                act = acts.popleft()
+                print(f"{act.since:6.2f}  -- {act.name}: {act.title}")
+            while events:
+                event = events.popleft()
+                print(f"{event.at:6.2f}  {event.text}")
+            sys.stdout.flush()
+            await asyncio.sleep(0.05)
 
     def conclude(self, summary: Summary) -> None:
         """The summary as text."""

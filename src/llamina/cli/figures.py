@@ -74,7 +74,9 @@ def stages(stats: Mapping[str, Any], *, requests: int, attempts: Iterable[Attemp
             f"+{retries} tries ({waited:.1f} s wait), {get('retry.recovered')} saved, {gave_up} lost",
             ((get("retry.calls"), "pass"), (retries, "added")),
         ),
-        _gate("CostMeter", get("retry.attempts"), refused, "refused", f"{stats['cost.total']:.4f} USD, {refused} refused"),
+        _gate(
+            "CostMeter", get("retry.attempts"), refused, "refused", f"{stats['cost.total']:.4f} USD, {refused} refused"
+        ),
         _gate(
             "CircuitBreaker",
             get("circuit.requests.total"),
@@ -96,7 +98,9 @@ def stages(stats: Mapping[str, Any], *, requests: int, attempts: Iterable[Attemp
 
 def _gate(name: str, entered: int, stopped: int, tone: str, words: str) -> Stage:
     # What Timeout cuts off has gone on to the provider: it is coloured, but not taken off.
-    return Stage(name, entered, 0 if tone == "failed" else stopped, 0, words, ((entered - stopped, "pass"), (stopped, tone)))
+    return Stage(
+        name, entered, 0 if tone == "failed" else stopped, 0, words, ((entered - stopped, "pass"), (stopped, tone))
+    )
 
 
 def percentile(values: Sequence[float], share: float) -> float:

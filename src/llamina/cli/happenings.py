@@ -61,7 +61,7 @@ class Happenings:
     """The events of a demo, newest last.
 
     Attributes:
-        listener: is told each event as it comes.
+        listener: is told each event that begins a line of its own.
         circuit: the states of the circuit, as (seconds after the start, state).
         log: the last lines of the log.
     """
@@ -84,8 +84,8 @@ class Happenings:
         else:
             event = Event(self.clock(), text, tone, kind)
             self._events.append(event)
-        if self.listener is not None:
-            self.listener(event)
+            if self.listener is not None:
+                self.listener(event)
 
     def circuit_changes(self, _name: str, _old: str, new: str) -> None:
         """A listener for the circuit breaker."""

@@ -20,7 +20,7 @@ __all__ = ["print_report", "report"]
 _OUTCOMES = {
     "server_error": "server errors",
     "rate_limited": "rate limits",
-    "network_error": "cut off",
+    "network_error": "cut",
     "malformed": "garbage",
     "timeout": "timeouts",
     "cancelled": "left early",
@@ -35,7 +35,12 @@ _OUTCOMES = {
 def print_report(summary: Summary, console: Console | None = None) -> None:
     """Print *summary* to standard output."""
     console = console or Console(highlight=False)
-    console.print(report(summary))
+    if console.is_terminal:
+        console.print(report(summary))
+        return
+    with console.capture() as drawn:
+        console.print(report(summary))
+    console.file.writelines([f"{line.rstrip()}\n" for line in drawn.get().splitlines()])
 
 
 def report(summary: Summary) -> RenderableType:
@@ -119,7 +124,9 @@ def _verdict(summary: Summary) -> Group:
 
 
 def _show(check: Check) -> str:
-    return " and ".join([f"{value:f}" if isinstance(value, Decimal) else str(value) for value in (check.left, check.right)])
+    return " and ".join(
+        [f"{value:f}" if isinstance(value, Decimal) else str(value) for value in (check.left, check.right)]
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:

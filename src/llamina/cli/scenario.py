@@ -169,8 +169,9 @@ class _Writer:
         yield from make(number, since, until)
 
     def _questions(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
+        every = max(5, number // 12)  # a dozen at most: many failures in a row would open the circuit too early
         for place, at in enumerate(self._moments(number, since, until)):
-            faults = _FAULTS[place // 5 % len(_FAULTS)] if place % 5 == 3 else ()
+            faults = _FAULTS[place // every % len(_FAULTS)] if place % every == 3 else ()
             yield self._call(at, self._new(faults=faults), streams=self._chance(0.5))
 
     def _repeats(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
@@ -199,7 +200,7 @@ class _Writer:
 
     def _recovery(self, number: int, since: float, until: float) -> Iterator[PlannedCall]:
         length = until - since
-        mishaps = number // 3
+        mishaps = min(24, number // 3)
         for at in self._moments(number - mishaps, since, since + 0.85 * length):
             question = self._rng.choice(self._asked) if self._chance(0.2) else self._new()
             yield self._call(at, question, streams=self._chance(0.5))

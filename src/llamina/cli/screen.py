@@ -128,7 +128,9 @@ class _Page:
             line.append(" " * (int(room * act.since / span) - len(line)))
             is_on = act.since <= now < act.until
             length = int(room * (act.until - act.since) / span) - 1
-            line.append(clip(act.name, length, self.glyphs), "bold reverse" if is_on else "dim" if now < act.since else "")
+            line.append(
+                clip(act.name, length, self.glyphs), "bold reverse" if is_on else "dim" if now < act.since else ""
+            )
         return line
 
     def _states(self, room: int, span: float, now: int) -> list[str]:

@@ -13,20 +13,17 @@ from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from attrs import frozen
 
 from llamina.call import Attempt
 from llamina.layers.cost import CostMeter
-from llamina.messages import Usage
-from llamina.policy.money import to_decimal
-from llamina.policy.prices import MappingPrices, Price
 from llamina.policy.totals import Totals
 from llamina.stack import Stack
 
+from .bill import Bill
 from .figures import Stage, percentile, stages
-from .scenario import PRICES
 from .traffic import ENDS, Finished, Traffic
 
 __all__ = ["Check", "Money", "Summary"]
@@ -90,7 +87,7 @@ class Summary:
         attempts = traffic.attempts
         exact = [attempt for attempt in attempts if attempt.usage_source == "exact"]
         rest = [attempt for attempt in attempts if attempt.usage_source != "exact"]
-        bill = _Bill.of(provider)
+        bill = Bill.of(provider)
         found = bill.find(exact)
         counted = Money(found, _cost(exact), bill.cost_of(exact))
         estimated = Money(len(rest), _cost(rest), bill.total - counted.bill)
@@ -111,7 +108,7 @@ class Summary:
             by_project=meter.by("project"),
             circuit={name: stats[f"circuit.{name}"] for name in ("opened", "half_opened")},
             aborted=provider.aborted,
-            checks=_checks(traffic, stats, meter.totals(), provider, counted, estimated, len(exact) - bill.free(exact)),
+            checks=_checks(traffic, stats, meter, provider, counted, estimated, len(exact) - bill.free(exact)),
             stats=stats,
         )
 
@@ -147,83 +144,6 @@ class Summary:
         }
 
 
-class _Entry(NamedTuple):
-    """One line of a bill."""
-
-    model: str
-    input_tokens: int
-    output_tokens: int
-    cache_read_tokens: int
-    reasoning_tokens: int
-
-    @property
-    def cost(self) -> Decimal:
-        price = _BOOK.price(self.model, None)
-        assert isinstance(price, Price)
-        return to_decimal(price.cost(Usage(**{name: getattr(self, name) for name in self._fields[1:]})))
-
-
-class _Bill:
-    """What the provider billed, entry by entry."""
-
-    def __init__(self, entries: list[_Entry]) -> None:
-        self._entries = Counter(entries)
-        self.total = sum([entry.cost for entry in entries], Decimal(0))
-
-    @classmethod
-    def of(cls, provider: Any) -> _Bill:
-        """The bill of *provider*: priced by a book that only writes down what it is asked to price."""
-        book = _WritesDown()
-        provider.billed_cost(book)
-        return cls(book.entries)
-
-    def _matched(self, attempts: list[Attempt]) -> Counter[_Entry]:
-        charged = [attempt for attempt in attempts if attempt.usage and attempt.usage.total_tokens]
-        mine = Counter([_entry(attempt.model, attempt.usage) for attempt in charged])
-        return mine & self._entries
-
-    def find(self, attempts: list[Attempt]) -> int:
-        """How many of *attempts* are on the bill with the same model and the same count."""
-        return self._matched(attempts).total()
-
-    def cost_of(self, attempts: list[Attempt]) -> Decimal:
-        """What those cost."""
-        return sum([count * entry.cost for entry, count in self._matched(attempts).items()], Decimal(0))
-
-    @staticmethod
-    def free(attempts: list[Attempt]) -> int:
-        """How many of *attempts* certainly cost nothing, so that they are on no bill."""
-        return len([attempt for attempt in attempts if not (attempt.usage and attempt.usage.total_tokens)])
-
-
-class _WritesDown:
-    """A price book that is asked for every entry of a bill, and keeps them."""
-
-    def __init__(self) -> None:
-        self.entries: list[_Entry] = []
-
-    def price(self, model: str, _provider: str | None) -> Any:
-        return _Line(model, self.entries)
-
-
-class _Line:
-    def __init__(self, model: str, entries: list[_Entry]) -> None:
-        self._model = model
-        self._entries = entries
-
-    def cost(self, usage: Usage) -> int:
-        self._entries.append(_entry(self._model, usage))
-        return 0
-
-
-_BOOK = MappingPrices(PRICES)
-
-
-def _entry(model: str, usage: Usage | None) -> _Entry:
-    counts = usage or Usage()
-    return _Entry(model, counts.input_tokens, counts.output_tokens, counts.cache_read_tokens, counts.reasoning_tokens)
-
-
 def _cost(attempts: list[Attempt]) -> Decimal:
     return sum([attempt.cost or Decimal(0) for attempt in attempts], Decimal(0))
 
@@ -245,12 +165,14 @@ def _latency(answered: list[Finished]) -> dict[str, float]:
 def _checks(
     traffic: Traffic,
     stats: dict[str, Any],
-    totals: Totals,
+    meter: CostMeter,
     provider: Any,
     counted: Money,
     estimated: Money,
     exact: int,
 ) -> list[Check]:
+    totals = meter.totals()
+    overdrawn = [balance for balance in meter.balances() if balance.spent + balance.held > balance.limit]
     get: Any = Counter(stats).__getitem__
     attempts = traffic.attempts
     let_through = get("circuit.requests.total") - get("circuit.requests.rejected")
@@ -277,6 +199,7 @@ def _checks(
         Check("exact counts = entries on the provider's bill", exact, counted.attempts),
         Check("USD of exact counts = the provider's bill for them", counted.meter, counted.bill),
         Check("USD exact + estimated = CostMeter's total", counted.meter + estimated.meter, totals.cost),
+        Check("users beyond their budget", len(overdrawn), 0),
         Check("nothing left: flights, holds, probes, requests", sum(busy) + provider.in_flight, 0),
     ]
 

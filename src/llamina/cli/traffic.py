@@ -127,8 +127,7 @@ class Traffic:
             else:
                 call = (await self.stack(request)).call
         except LLMError as failure:
-            assert failure.call is not None
-            call, error = failure.call, failure
+            call, error = _call_of(failure), failure
             end = "refused" if isinstance(failure, _REFUSALS) else "failed"
         finished = Finished(planned, end, self.now, self.now - sent, first, call, error)
         if self._speaker is planned:
@@ -145,3 +144,9 @@ class Traffic:
         if self._speaker is planned:
             user, said = self.speaking
             self.speaking = (user, said + text)
+
+
+def _call_of(error: LLMError) -> Call:
+    call = error.call
+    assert isinstance(call, Call)  # a stack sets it on every error that leaves it
+    return call

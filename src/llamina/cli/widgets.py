@@ -31,7 +31,7 @@ class Glyphs:
     point: str
 
 
-UNICODE = Glyphs(" ▁▂▃▄▅▆▇█", "━", "╍", "─", {"closed": "━", "half-open": "╌", "open": "╳"}, "…", "●")
+UNICODE = Glyphs(" ▁▂▃▄▅▆▇█", "━", "╍", "─", {"closed": "━", "half-open": "╌", "open": "╳"}, "…", "●")  # noqa: RUF001
 ASCII = Glyphs(" .:-=+*##", "=", "~", "-", {"closed": "-", "half-open": "?", "open": "X"}, ">", "*")
 
 

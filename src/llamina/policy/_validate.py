@@ -17,7 +17,20 @@ from typing import Any
 
 from llamina.errors import ConfigurationError
 
-__all__ = ["at_least", "between", "finite", "fraction", "non_negative", "not_below", "one_of", "optional", "positive"]
+__all__ = [
+    "at_least",
+    "between",
+    "boolean",
+    "finite",
+    "fraction",
+    "non_negative",
+    "not_above",
+    "not_below",
+    "one_of",
+    "optional",
+    "positive",
+    "random_source",
+]
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -86,6 +99,38 @@ def not_below(other: str, *, remedy: str = "") -> Validator:
         floor = getattr(instance, other)
         if value < floor:
             _refuse(instance, attribute, f"at least {other}, which is {floor!r}", value, remedy)
+
+    return validate
+
+
+def not_above(other: str, *, remedy: str = "") -> Validator:
+    """A finite number above 0 that is at most the field *other* of the same object."""
+
+    def validate(instance: Any, attribute: Any, value: Any) -> None:
+        positive(remedy=remedy)(instance, attribute, value)
+        ceiling = getattr(instance, other)
+        if value > ceiling:
+            _refuse(instance, attribute, f"at most {other}, which is {ceiling!r}", value, remedy)
+
+    return validate
+
+
+def boolean(*, remedy: str = "") -> Validator:
+    """True or False themselves: the text "no" would be as good as True."""
+
+    def validate(instance: Any, attribute: Any, value: Any) -> None:
+        if not isinstance(value, bool):
+            _refuse(instance, attribute, "True or False", value, remedy)
+
+    return validate
+
+
+def random_source(*, remedy: str = "pass random.Random(7) for waits that can be repeated") -> Validator:
+    """An object whose `random()` draws from 0 to 1, as a `random.Random` has it."""
+
+    def validate(instance: Any, attribute: Any, value: Any) -> None:
+        if isinstance(value, type) or not callable(getattr(value, "random", None)):
+            _refuse(instance, attribute, "a source of random numbers", value, remedy)
 
     return validate
 

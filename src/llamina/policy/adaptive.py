@@ -3,7 +3,8 @@
     Retry(attempts=5, backoff=Adaptive(base=0.5, cap=30))
 
 Each class of errors has a level of its own. A failure raises it by one, a success leaves *decay* of every level, and time
-halves a level every *half_life* seconds. The delay is `base * factor ** (n - 1)`, at most *cap*, where n is the number of
+halves a level every *half_life* seconds. Failures less than *base* seconds apart are one: a connection that takes a
+hundred calls with it has failed once. The delay is `base * factor ** (n - 1)`, at most *cap*, where n is the number of
 the try or the level, whichever is greater: never less patient than `Exponential`, and more so when other calls have just
 failed in the same way. Besides, throttling slows the whole client down, first tries included: see
 `llamina.policy.send_rate`. That is off until the first throttle.
@@ -21,7 +22,7 @@ from attrs import define, field, setters
 
 from llamina.errors import OverloadedError, QuotaExceededError, RateLimitError
 
-from ._validate import at_least, fraction, not_below, one_of, positive
+from ._validate import at_least, boolean, fraction, not_below, one_of, positive, random_source
 from .backoff import JITTERS, Jitter, draw, grown, spread
 from .classify import classify
 from .send_rate import SendRate
@@ -37,7 +38,7 @@ class Adaptive:
     """Learn from what is observed; for one target, on one event loop.
 
     Args:
-        base, factor, cap: seconds, as for `Exponential`.
+        base, factor, cap: seconds, as for `Exponential`; with a factor of 1 only the pace is learnt.
         decay: share of every level that a success leaves.
         half_life: seconds in which a level halves by itself.
         slow_down: whether throttling slows the client down, first tries too.
@@ -52,14 +53,14 @@ class Adaptive:
     cap: float = field(default=30.0, validator=not_below("base"), kw_only=True)
     decay: float = field(default=0.5, validator=fraction(), kw_only=True)
     half_life: float = field(default=30.0, validator=positive(), kw_only=True)
-    slow_down: bool = field(default=True, kw_only=True)
+    slow_down: bool = field(default=True, validator=boolean(), kw_only=True)
     min_rate: float = field(default=0.5, validator=positive(), kw_only=True)
     beta: float = field(default=0.7, validator=fraction(), kw_only=True)
     jitter: Jitter = field(default="full", validator=one_of(*JITTERS), kw_only=True)
-    rng: random.Random = field(factory=random.Random, kw_only=True, repr=False)
+    rng: random.Random = field(factory=random.Random, validator=random_source(), kw_only=True, repr=False)
 
     _levels: OrderedDict[type[BaseException], tuple[float, float]] = field(init=False, repr=False, factory=OrderedDict)
-    """Class of errors -> (level, when it was last seen)."""
+    """Class of errors -> (level, when a failure last raised it)."""
     _top: float = field(init=False, repr=False, default=1.0)
     _pace: SendRate = field(init=False, repr=False)
 
@@ -102,20 +103,22 @@ class Adaptive:
         if not classify(error).retry:
             return
         kind = type(error)
-        level, seen = self._levels.pop(kind, (0.0, now))
-        faded = level * 0.5 ** (max(0.0, now - seen) / self.half_life)
-        self._levels[kind] = (min(self._top, faded + 1.0), now)
+        level, raised = self._levels.pop(kind, (0.0, -math.inf))
+        if not 0.0 <= now - raised < self.base:
+            faded = level * 0.5 ** (max(0.0, now - raised) / self.half_life)
+            level, raised = min(self._top, faded + 1.0), now
+        self._levels[kind] = (level, raised)
         if len(self._levels) > _CLASSES:
             self._levels.popitem(last=False)
 
     def observe_success(self, now: float) -> None:
         """A try succeeded at *now*."""
         self._pace.on_success(now)
-        for kind, (level, seen) in list(self._levels.items()):
+        for kind, (level, raised) in list(self._levels.items()):
             if level * self.decay < _LEAST_LEVEL:
                 del self._levels[kind]
             else:
-                self._levels[kind] = (level * self.decay, seen)
+                self._levels[kind] = (level * self.decay, raised)
 
     def admission_delay(self, now: float) -> float:
         """Seconds that the next try must wait for its turn; takes the turn."""

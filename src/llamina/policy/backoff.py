@@ -19,7 +19,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from attrs import field, fields, frozen
 
-from ._validate import at_least, non_negative, not_below, one_of, positive
+from ._validate import at_least, non_negative, not_below, one_of, positive, random_source
 
 __all__ = [
     "Backoff",
@@ -91,7 +91,7 @@ class _Jittered:
     """A delay that grows with the tries, is capped, then spread."""
 
     jitter: Jitter = field(default="full", validator=one_of(*JITTERS), kw_only=True)
-    rng: random.Random = field(factory=random.Random, kw_only=True, repr=False, eq=False)
+    rng: random.Random = field(factory=random.Random, validator=random_source(), kw_only=True, repr=False, eq=False)
 
     def __repr__(self) -> str:
         own = [one for one in fields(type(self)) if one.repr]

@@ -6,6 +6,7 @@
 | error                                        | retry | breaker | key        | fallback |
 |----------------------------------------------|-------|---------|------------|----------|
 | network, timeout                             | yes   | failure | none       | yes      |
+| no connection free, no time left: not asked  | yes   | neutral | none       | yes      |
 | server error, overloaded                     | yes   | failure | none       | yes      |
 | malformed answer, cut stream                 | yes   | failure | none       | yes      |
 | rate limit                                   | yes   | neutral | cooldown   | yes      |
@@ -19,7 +20,8 @@
 
 Before the column "retry" goes what the provider said in `x-should-retry` (`error.should_retry`), then what the error says
 of itself (`error.retryable`). Of Python's own exceptions those of the network are known, since a handler that somebody
-wrote on another client may let them out: ConnectionError, socket.gaierror (a name that was not found) and TimeoutError.
+wrote on another client may let them out: ConnectionError, TimeoutError, socket.gaierror (a name that was not found),
+ssl.SSLError, and an OSError that says that a network or host cannot be reached.
 
 The one surprise: any other exception is never tried again and counts against nobody. A TypeError is a bug, and a bug is
 not healed by calling it three times.
@@ -27,8 +29,10 @@ not healed by calling it three times.
 
 from __future__ import annotations
 
+import errno
 from socket import gaierror
-from typing import Literal
+from ssl import SSLError
+from typing import Any, Literal
 
 from attrs import evolve, frozen
 
@@ -36,6 +40,8 @@ from llamina.errors import (
     AuthenticationError,
     BudgetExceededError,
     CircuitOpenError,
+    ContentFilterError,
+    ContextLengthError,
     InvalidRequestError,
     LLMError,
     MalformedResponseError,
@@ -69,6 +75,7 @@ class Verdict:
 
 
 _FAILURE = Verdict(retry=True, breaker="failure", fallback="yes")
+_NOT_ASKED = Verdict(retry=True, fallback="yes")
 _THROTTLED = Verdict(retry=True, key="cooldown", fallback="yes")
 _KEY = Verdict(retry=False, key="quarantine", fallback="yes")
 _CALLER = Verdict(retry=False, fallback="typed")
@@ -87,6 +94,8 @@ _TABLE: dict[type, Verdict] = {
     AuthenticationError: _KEY,
     PermissionDeniedError: _KEY,
     InvalidRequestError: _CALLER,
+    ContextLengthError: _CALLER,
+    ContentFilterError: _CALLER,
     NotFoundError: _CALLER,
     CircuitOpenError: _LOCAL,
     BudgetExceededError: _LOCAL,
@@ -94,25 +103,25 @@ _TABLE: dict[type, Verdict] = {
     ConnectionError: _FAILURE,
     TimeoutError: _FAILURE,
     gaierror: _FAILURE,
+    SSLError: _FAILURE,
 }
+_UNREACHABLE = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH})
 
 
 def classify(error: BaseException) -> Verdict:
     """The verdict on *error*; never raises."""
-    verdict = _UNKNOWN
-    for kind in type(error).__mro__:
-        if kind in _TABLE:
-            verdict = _TABLE[kind]
-            break
+    kind = next((kind for kind in type(error).__mro__ if kind in _TABLE), None)
+    verdict = _UNKNOWN if kind is None else _TABLE[kind]
     if not isinstance(error, LLMError):
-        return verdict
-    if error.status == 409 and verdict is _CALLER:
-        verdict = _CONFLICT
-        retry = error.retryable or "retryable" not in error.__dict__
-    else:
-        retry = error.retryable
-    if error.should_retry is not None:
-        retry = error.should_retry
+        return _FAILURE if isinstance(error, OSError) and error.errno in _UNREACHABLE else verdict
+    retry = error.retryable
+    if kind is InvalidRequestError and _fact(error, "status") == 409:
+        verdict, retry = _CONFLICT, error.__dict__.get("retryable", True)
+    elif kind is RequestTimeoutError and not error.processed and _fact(error, "limit") in ("pool", "deadline"):
+        verdict = _NOT_ASKED
+    said = _fact(error, "should_retry")
+    if said is not None:
+        retry = said
     return verdict if retry == verdict.retry else evolve(verdict, retry=retry)
 
 
@@ -126,7 +135,12 @@ def wait_hint(error: BaseException) -> float | None:
 
     `math.inf` stays: whoever says so asks not to come back, and a shorter wait is not what was asked for.
     """
-    hint = error.retry_after if isinstance(error, LLMError) else None
+    hint = _fact(error, "retry_after") if isinstance(error, LLMError) else None
     if isinstance(hint, bool) or not isinstance(hint, int | float):
         return None
     return hint if hint > 0 else None
+
+
+def _fact(error: LLMError, name: str) -> Any:
+    """An attribute of *error*; None in a class of somebody's own that does not call the constructor of ours."""
+    return getattr(error, name, None)

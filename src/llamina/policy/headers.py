@@ -22,7 +22,8 @@ from functools import lru_cache
 
 __all__ = ["parse_duration", "parse_rate_limit", "parse_retry_after", "parse_should_retry"]
 
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
+# No two parts of these can take the same digits: what another party sends must not cost the square of its length.
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,4})?", re.ASCII | re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _LENGTH = re.compile(rf"(?:{_PIECE.pattern})+", re.ASCII)
@@ -103,10 +104,10 @@ def parse_duration(text: str, now_wall: float | None = None) -> float | None:
 
 def header_of(headers: Mapping[str, str], name: str) -> str:
     """The value of a header, whatever its case; "" where there is none."""
-    value = headers.get(name)
+    value: str | None = headers.get(name)
     if value is None:
-        value = next((value for other, value in headers.items() if str(other).lower() == name), "")
-    return str(value).strip()
+        value = next((value for other, value in headers.items() if str(other).lower() == name), None)
+    return "" if value is None else str(value).strip()
 
 
 @lru_cache(maxsize=512)  # every answer carries the same headers

@@ -21,7 +21,7 @@ from attrs import define, field, setters
 
 from llamina.errors import QuotaExceededError, RateLimitError
 
-from ._validate import non_negative, not_below, optional, positive
+from ._validate import non_negative, not_above, not_below, optional, positive
 
 __all__ = ["RetryBudget"]
 
@@ -42,7 +42,7 @@ class RetryBudget:
     capacity: float = field(default=100.0, validator=not_below("cost", remedy="set Retry.attempts=1 to forbid retries"))
     ratio: float = field(default=0.1, validator=non_negative())
     cost: float = field(default=1.0, validator=positive(), kw_only=True)
-    throttle_cost: float | None = field(default=None, validator=optional(positive()), kw_only=True)
+    throttle_cost: float | None = field(default=None, validator=optional(not_above("capacity")), kw_only=True)
     _balance: float = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

@@ -8,7 +8,8 @@ A 429 is three things, told apart by the provider's code and not by the status: 
 a balance that is used up (waiting seconds does not help), and a request that is larger than the limit (never fits).
 
 The one surprise: some providers say the most useful part in prose only. A prompt that is too long, a request above the
-limit and an empty balance are also recognised by phrases in *message*, where no code tells.
+limit, refused content and an empty balance are also recognised by phrases in *message*, where no code tells. A phrase
+never overrules a status of 500 or above: there it may be about the server itself.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _TELLING: dict[str, _Kind] = {
             "contract_spend_limit_reached",
             "credit_balance_exhausted",
             "enforced_spend_limit_reached",
+            "exceeded_current_quota_error",
             "insufficient_balance",
             "insufficient_credits",
             "insufficient_quota",
@@ -60,12 +62,20 @@ _TELLING: dict[str, _Kind] = {
         QuotaExceededError,
     ),
     **dict.fromkeys(
-        ("context_length_exceeded", "context_window_exceeded", "model_context_window_exceeded"), ContextLengthError
+        (
+            "context_length_exceeded",
+            "context_window_exceeded",
+            "exceed_context_size_error",
+            "model_context_window_exceeded",
+            "model_max_prompt_tokens_exceeded",
+        ),
+        ContextLengthError,
     ),
     **dict.fromkeys(
         (
             "content_filter",
             "content_policy_violation",
+            "data_inspection_failed",
             "image_content_policy_violation",
             "invalid_prompt",
             "moderation_blocked",
@@ -104,11 +114,17 @@ _STATUSES: dict[int, _Kind] = {
     529: OverloadedError,
 }
 
-_EMPTY_BALANCE = re.compile(r"credit balance is too low|insufficient (?:credits|balance)", re.IGNORECASE)
-_FILTERED = re.compile(r"content filtering policy|content management policy", re.IGNORECASE)
+# Phrases in which no number and no name of a model stands. What throttling says too ("too many tokens, please wait",
+# "you exceeded your current quota" of a limit per minute) is not among them.
+_EMPTY_BALANCE = re.compile(r"credit balance is too low|insufficient (?:credits?|balance)\b", re.IGNORECASE)
+_FILTERED = re.compile(
+    r"content filtering policy|content management policy|content exists risk|input was flagged", re.IGNORECASE
+)
 _TOO_LONG = re.compile(
-    r"maximum context length|context window|context length|(?:prompt|input) is too long|too many input tokens"
-    r"|reduce the length of the (?:messages|prompt|input)",
+    r"context (?:length|window|limit)|(?:available|maximum) context size|maximum prompt length"
+    r"|(?:prompt|input) is too long|too many input tokens|model token limit|`inputs` (?:tokens|must have less)"
+    r"|exceeds the maximum number of (?:input )?tokens|reduce the length of the (?:messages|prompt|input)"
+    r"|range of input length",
     re.IGNORECASE,
 )
 _TOO_LARGE = re.compile(r"\b(?:request|prompt) too large\b", re.IGNORECASE)
@@ -129,7 +145,8 @@ def error_from_status(
     """The error that a provider's answer means, not raised.
 
     Args:
-        status: the HTTP status; None, or 200, for an error inside an answer that began as a success.
+        status: the HTTP status; None, or 200, for an error inside an answer that began as a success. A status that stands
+            as a number in *code* then counts in its place.
         message: the provider's sentence, secrets already masked.
         code, type: the provider's words.
         headers: of the response; what they ask for (wait, try again or not, rate limits, request id) is on the error.
@@ -138,10 +155,13 @@ def error_from_status(
     """
     headers = headers or {}
     words = [word.lower() for word in (code, type) if word and not word.isdigit()]
+    had_begun = status is None or 200 <= status < 300
     number = status
-    if status is None or 200 <= status < 300:
-        number = int(code) if code and re.fullmatch("[345][0-9][0-9]", code) else None
+    if had_begun:
+        number = int(code) if code and re.fullmatch("[45][0-9][0-9]", code) else None
     kind = _kind(number, words, message)
+    if had_begun and issubclass(kind, RateLimitError | ContentFilterError):
+        facts.setdefault("processed", True)  # there may be tokens to pay for
     if number is not None and 300 <= number < 400:
         message = f"the provider answered with a redirect, which is not followed: it would carry the key on; {message}"
     if issubclass(kind, RequestTimeoutError):
@@ -163,28 +183,31 @@ def error_from_status(
 
 
 def _kind(status: int | None, words: list[str], message: str) -> _Kind:
-    """The class of the error: words before phrases before the status."""
+    """The class of the error: telling words, then phrases where the status leaves room for them, then the status."""
     for word in words:
         if word in _TELLING:
             return _TELLING[word]
     if status in (None, 429) and _is_too_large(message):
         return InvalidRequestError
-    if status is None or status == 429 or status >= 500:
-        for word in words:
-            if word in _HURRIED:
-                return _HURRIED[word]
     kind = _by_status(status, words)
-    if kind is InvalidRequestError:
-        if _EMPTY_BALANCE.search(message):
-            return QuotaExceededError
-        if _FILTERED.search(message):
-            return ContentFilterError
-        if _TOO_LONG.search(message):
-            return ContextLengthError
+    if status is not None and status >= 500:
+        return kind
+    vague = kind is InvalidRequestError or kind is ServerError
+    if (vague or kind in (RateLimitError, PermissionDeniedError)) and _EMPTY_BALANCE.search(message):
+        return QuotaExceededError
+    if (vague or kind is PermissionDeniedError) and _FILTERED.search(message):
+        return ContentFilterError
+    if vague and _TOO_LONG.search(message):
+        return ContextLengthError
     return kind
 
 
 def _by_status(status: int | None, words: list[str]) -> _Kind:
+    """The class of the error without a look at the message; `ServerError` where nothing is known."""
+    if status is None or status == 429 or status >= 500:
+        for word in words:
+            if word in _HURRIED:
+                return _HURRIED[word]
     if status is None:
         return next((_BARE[word] for word in words if word in _BARE), ServerError)
     if status in _STATUSES:

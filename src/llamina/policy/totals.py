@@ -3,6 +3,9 @@
     rows = Rows(max_rows=1000)
     rows.add(attempt, units, {"user": "ada"}, first=True)
     rows.totals().cost, rows.by("user")["ada"].attempts
+
+The one surprise: a value keeps the row that it got. The first *max_rows* values of a tag have rows, and whoever comes
+later is counted under "other", however much he uses.
 """
 
 from __future__ import annotations
@@ -23,8 +26,8 @@ __all__ = ["OTHER", "Rows", "Totals"]
 OTHER = "other"
 """The row of all values beyond the bound."""
 
-# What callers send must not grow memory without end: names of tags that have rows, and kinds of calls that are told apart
-# before they are folded into sums.
+# What callers send must not grow memory without end: names that have rows ("model" and "provider" among them), and kinds
+# of calls that are told apart before they are folded into sums.
 _TAGS = 32
 _KINDS = 4096
 
@@ -56,8 +59,15 @@ class Totals(msgspec.Struct):
 
     def include(self, other: Totals) -> None:
         """Add the counts of *other*."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.requests += other.requests
+        self.attempts += other.attempts
+        self.input_tokens += other.input_tokens
+        self.output_tokens += other.output_tokens
+        self.cache_read_tokens += other.cache_read_tokens
+        self.reasoning_tokens += other.reasoning_tokens
+        self.estimated += other.estimated
+        self.unpriced += other.unpriced
+        self._units += other._units
 
     def __repr__(self) -> str:
         notes = f", {self.estimated} estimated" if self.estimated else ""
@@ -75,7 +85,7 @@ class Rows:
         self._max_rows = max_rows
         self._kinds: dict[tuple[object, ...], Totals] = {}
         self._folded = Totals()
-        self._folded_by: dict[str, dict[str, Totals]] = {}
+        self._folded_by: dict[str, dict[str, Totals]] = {"model": {}, "provider": {}}
 
     def add(self, attempt: Attempt, units: int | None, tags: Mapping[str, str], first: bool) -> None:  # noqa: FBT001
         """Count *attempt*, which cost *units* pico-dollars (None: no price); *first* of its logical call or not."""
@@ -125,7 +135,10 @@ class Rows:
         return total
 
     def by(self, tag: str) -> dict[str, Totals]:
-        """The totals by the values of *tag*, of "model" or of "provider"."""
+        """The totals by the values of *tag*, of "model" or of "provider"; calls without the tag are in none of them.
+
+        Where callers invent names of tags without end, only those that came first keep what was counted long ago.
+        """
         table = {value: msgspec.structs.replace(row) for value, row in self._folded_by.get(tag, {}).items()}
         for key, row in self._kinds.items():
             value = _names(key).get(tag)

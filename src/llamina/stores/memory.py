@@ -93,7 +93,7 @@ class MemoryCache:
     Attributes:
         maxsize: entries at most.
         ttl: seconds for which an entry is fresh when `set` does not say; None: until it is evicted.
-        maxbytes: sum of the values' sizes at most, None for no bound. A value above it is not kept. What keys and
+        maxbytes: sum of the values' sizes at most (256 MiB unless told otherwise), None for no bound. A value above it is not kept. What keys and
             bookkeeping take comes on top: about 0.5 KB an entry.
 
     Raises:
@@ -109,8 +109,8 @@ class MemoryCache:
         default=None, validator=optional(positive(remedy="leave it out for no end")), on_setattr=frozen
     )
     maxbytes: int | None = field(
-        default=None,
-        validator=optional(at_least(1, integer=True, remedy="leave it out for no bound")),
+        default=256 * 2**20,
+        validator=optional(at_least(1, integer=True, remedy="None is no bound")),
         on_setattr=frozen,
     )
     _lock: Lock = field(init=False, factory=Lock)  # never held across an await

@@ -34,7 +34,7 @@ from llamina.wire.sse import SSEDecoder
 
 from ._engines import Answer, Engine
 from ._failures import failure_of
-from ._wires import Wire
+from ._wires import Decoder, Wire
 
 __all__ = ["Exchange", "Peer"]
 
@@ -86,7 +86,7 @@ class Exchange:
             LLMError: any failure; it names provider and model, and has `partial` when a stream broke off.
         """
         self._answer = answer = await self._post(engine)
-        self._request_id = answer.headers.get("x-request-id")
+        self._request_id = answer.headers.get("x-request-id") or answer.headers.get("request-id")
         try:
             if not 200 <= answer.status < 300:
                 raise await self._refusal()
@@ -162,7 +162,7 @@ class Exchange:
             )
 
     async def _is_stream(self) -> bool:
-        kind = self._answer.headers.get("content-type", "")
+        kind = self._answer.headers.get("content-type", "").lower()
         if "event-stream" in kind:
             return True
         if "json" in kind:
@@ -172,14 +172,17 @@ class Exchange:
 
     async def _whole(self) -> Response:
         """The answer in one piece."""
-        pieces = []
-        while piece := await self._next():
-            pieces.append(piece)
         try:
-            return self._decoded(b"".join(pieces))
+            return self._decoded(b"".join(await self._pieces()))
         except LLMError as error:
             failure = error.with_traceback(None)  # its frames hold the answer
         raise self._signed(failure)
+
+    async def _pieces(self) -> list[bytes]:
+        pieces = []
+        while piece := await self._next():
+            pieces.append(piece)
+        return pieces
 
     def _decoded(self, body: bytes) -> Response:
         try:
@@ -211,11 +214,23 @@ class Exchange:
     async def _follow(self) -> Response:
         """The events of a stream go to the sink as they come; the whole comes back at its end."""
         peer = self._peer
-        out = self._request.begin()
-        split = SSEDecoder(limit=peer.max_bytes)
         decoder = peer.wire.codec.StreamDecoder(
             provider=peer.provider, model=self._request.model, secrets=peer.revealed(), request_id=self._request_id
         )
+        failure = await self._deliver(decoder)
+        if failure is None and decoder.ended:
+            await self._linger()
+        try:
+            # With its finish reason an answer is whole: what broke after that can only have held the usage.
+            return decoder.finish()
+        except LLMError as error:
+            failure = failure or error
+        raise self._signed(failure.with_traceback(None), decoder.partial)
+
+    async def _deliver(self, decoder: Decoder) -> LLMError | None:
+        """Push the events of the stream until it ends; the failure that ended it, if one did."""
+        out = self._request.begin()
+        split = SSEDecoder(limit=self._peer.max_bytes)
         failure: LLMError | None = None
         piece = b"..."
         while piece and failure is None and not decoder.ended:
@@ -230,14 +245,7 @@ class Exchange:
                 out.usage = decoder.usage
             for event in events:  # what came before a failure is delivered before it is raised
                 await out.send(event)
-        if failure is None and decoder.ended:
-            await self._linger()
-        try:
-            # With its finish reason an answer is whole: what broke after that can only have held the usage.
-            return decoder.finish()
-        except LLMError as error:
-            failure = failure or error
-        raise self._signed(failure.with_traceback(None), decoder.partial)
+        return failure
 
     async def _linger(self) -> None:
         """Read the end of a body that is complete, so that the connection can serve another call."""
@@ -256,6 +264,7 @@ class Exchange:
         """*error* with what is known of this attempt, and without a key that the provider may have echoed."""
         error.message = mask(error.message, self._peer.secrets)
         error.args = (error.message,)
+        error.code = error.code and mask(error.code, self._peer.secrets)
         error.provider = error.provider or self._peer.provider
         error.model = error.model or self._request.model
         error.request_id = error.request_id or self._request_id

@@ -92,9 +92,9 @@ class HTTPTransport:
         wire = find_wire(self.wire)
         self._family = choose(self.engine, self.client)
         self._target, secrets = make_target(self.base_url, wire.path, self.api_key, self.headers)
-        host = check_url(self.base_url).hostname or ""
-        self.provider = self.provider or host
-        self._peer = Peer(wire, self.provider, host, secrets, self.max_response_bytes)
+        address = check_url(self.base_url)
+        self.provider = self.provider or str(address.hostname)
+        self._peer = Peer(wire, self.provider, address.netloc, secrets, self.max_response_bytes)
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> HTTPTransport:
