@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamina.errors import ConfigurationError
+from llamina.policy.adaptive import Adaptive
 from llamina.policy.backoff import (
     Backoff,
     Constant,
@@ -86,6 +87,20 @@ def test_delays_follow_the_series_up_to_the_cap(backoff, expected):
     assert [backoff.delay(attempt) for attempt in range(1, 7)] == expected
 
 
+@pytest.mark.parametrize("kind", [Constant, Linear, Exponential, Fibonacci, DecorrelatedJitter, Adaptive])
+def test_the_first_argument_is_the_first_delay_in_seconds(kind):
+    """`Exponential(0.5)` and `Constant(0.5)` read alike: no setting of the jitter comes before it."""
+    backoff = kind(0.5, jitter="none")
+
+    assert backoff.bounds(1)[1] == (1.5 if kind is DecorrelatedJitter else 0.5)
+
+
+def test_no_wait_at_all_can_be_asked_for():
+    """`Constant(0)` and `Linear(0)` try again at once, every time."""
+    assert [Constant(0).delay(attempt) for attempt in (1, 2, 10_000)] == [0, 0, 0]
+    assert [Linear(0).delay(attempt) for attempt in (1, 2, 10_000)] == [0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "backoff",
     [Linear(cap=30), Exponential(cap=30), Exponential(0.5, 3), Fibonacci(cap=30), DecorrelatedJitter()],
@@ -153,6 +168,11 @@ def test_jitter_is_full_unless_asked_otherwise(kind):
         (lambda: Linear(1, -1), r"Linear\.step must be a number of at least 0, got -1"),
         (lambda: Fibonacci(base=True), r"Fibonacci\.base must be a number above 0, got True"),
         (lambda: DecorrelatedJitter(2, 1), r"DecorrelatedJitter\.cap must be at least base"),
+        (
+            lambda: Exponential(rng=7),
+            r"Exponential\.rng must be a source of random numbers, got 7; pass random\.Random",
+        ),
+        (lambda: Constant(1, rng=random.Random), r"Constant\.rng must be a source of random numbers, got <class"),
         (lambda: Linear(jitter="some"), r"Linear\.jitter must be one of 'full', 'equal', 'none', got 'some'"),
     ],
 )
@@ -174,10 +194,24 @@ def test_backoffs_are_values(kind):
         backoff.jitter = "none"
 
 
-def test_a_backoff_shows_what_was_set_by_the_names_of_its_arguments():
+@pytest.mark.parametrize(
+    ("backoff", "shown"),
+    [
+        (Constant(delay=2), "Constant(delay=2, jitter='none')"),
+        (Linear(1, 2), "Linear(base=1, step=2, cap=30.0, jitter='full')"),
+        (Exponential(1), "Exponential(base=1, factor=2.0, cap=30.0, jitter='full')"),
+        (Fibonacci(jitter="equal"), "Fibonacci(base=0.5, cap=30.0, jitter='equal')"),
+        (DecorrelatedJitter(1), "DecorrelatedJitter(base=1, cap=30.0, jitter='full')"),
+    ],
+)
+def test_a_backoff_shows_what_was_set_by_the_names_of_its_arguments(backoff, shown):
     """The repr can be read, and typed in again."""
-    assert repr(Constant(delay=2)) == "Constant(delay=2, jitter='none')"
-    assert repr(Exponential(1)) == "Exponential(base=1, factor=2.0, cap=30.0, jitter='full')"
+    again = eval(
+        shown, {kind.__name__: kind for kind in (Constant, Linear, Exponential, Fibonacci, DecorrelatedJitter)}
+    )
+
+    assert repr(backoff) == shown
+    assert again == backoff
 
 
 @pytest.mark.parametrize("kind", [Constant, Linear, Exponential, Fibonacci, DecorrelatedJitter])

@@ -62,7 +62,23 @@ def test_a_wait_is_read_in_all_its_forms(values, expected):
 @pytest.mark.parametrize(
     "text",
     [
-        *["", "0", "-1", "nan", "inf", "-inf", "infinity", "1e309", "1e999", "soon", "1_000", "5 s", "0x10", "None", "٣"],
+        *[
+            "",
+            "0",
+            "-1",
+            "nan",
+            "inf",
+            "-inf",
+            "infinity",
+            "1e309",
+            "1e999",
+            "soon",
+            "1_000",
+            "5 s",
+            "0x10",
+            "None",
+            "٣",
+        ],
         format_datetime(NOW - timedelta(seconds=1), usegmt=True),
         "Sat, 99 Nov 2026 12:01:00 GMT",
     ],
@@ -71,6 +87,24 @@ def test_what_is_no_wait_is_ignored(text):
     """NaN, infinity, 0, negative numbers, dates that have passed and garbage ask for nothing."""
     assert parse_retry_after({"retry-after": text}, WALL) is None
     assert parse_retry_after({"retry-after-ms": text}, WALL) is None
+
+
+@pytest.mark.parametrize("text", ["1" * 300_000 + "x", "1h" * 100_000 + "x", "1" * 300_000 + "e", "(" * 300_000])
+def test_a_header_of_any_length_is_read_in_one_go(text):
+    """Digits without end do not stop the event loop; a pattern that tries them in all ways would not come back."""
+    values = {"retry-after": text, "retry-after-ms": text, "x-ratelimit-reset-tokens": text}
+
+    assert parse_retry_after(values) is None
+    assert parse_rate_limit(values) == {}
+
+
+def test_a_header_without_a_value_is_none():
+    """Some clients keep a name and no value."""
+    values = {"Retry-After": None, "x-should-retry": None, "x-ratelimit-limit": None}
+
+    assert parse_retry_after(values) is None
+    assert parse_should_retry(values) is None
+    assert parse_rate_limit(values) == {}
 
 
 def test_without_headers_nothing_is_asked_for():

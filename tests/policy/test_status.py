@@ -97,12 +97,13 @@ def test_the_type_tells_a_quota_that_an_unknown_code_does_not():
     assert error.code == "some_new_limit_exceeded"
 
 
+@pytest.mark.parametrize("message", ["", TOO_FAST, "on tokens per min (TPM): Limit 6000, Requested 6000"])
 @pytest.mark.parametrize(
     "code", ["rate_limit_exceeded", "slow_down", "rate_limit_error", "ramp_limit_exceeded", None, "x"]
 )
-def test_throttling_is_tried_again(code):
+def test_throttling_is_tried_again(code, message):
     """A 429 for speed is retryable, and the message of an ordinary one is not mistaken for a too large request."""
-    error = error_from_status(429, message=TOO_FAST, code=code, type="tokens")
+    error = error_from_status(429, message=message, code=code, type="tokens")
 
     assert type(error) is RateLimitError
     assert classify(error).retry
@@ -142,6 +143,14 @@ def test_a_request_above_the_limit_is_never_tried_again(status, message):
         (413, "request_too_large", None, "", InvalidRequestError),
         (503, "slow_down", None, "", RateLimitError),
         (503, "overloaded_error", None, "", OverloadedError),
+        (400, "exceed_context_size_error", None, "", ContextLengthError),
+        (500, "500", "exceed_context_size_error", "", ContextLengthError),
+        (400, "data_inspection_failed", None, "", ContentFilterError),
+        (429, None, "exceeded_current_quota_error", "", QuotaExceededError),
+        (429, "1113", None, "Insufficient balance or no resource package.", QuotaExceededError),
+        (429, "rate_limit_exceeded", None, "suspended due to insufficient balance", QuotaExceededError),
+        (403, "30001", None, "Insufficient balance", QuotaExceededError),
+        (403, "403", None, "The model requires moderation and your input was flagged", ContentFilterError),
         (400, None, "overloaded_error", "", InvalidRequestError),
         (500, None, "invalid_request_error", "", ServerError),
     ],
@@ -151,6 +160,81 @@ def test_words_of_providers_are_understood(status, code, type_, message, expecte
     error = error_from_status(status, message=message, code=code, type=type_)
 
     assert type(error) is expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.",
+        "You passed 1015 input tokens. However, the model's context length is only 1024 tokens.",
+        "Your input exceeds the context window of this model.",
+        "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
+        "prompt is too long: 213462 tokens > 200000 maximum",
+        "Input is too long for requested model.",
+        "the request exceeds the available context size. try increasing the context size",
+        "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+        "Please reduce the length of the messages or completion.",
+        "Your request exceeded model token limit: 8192",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000",
+        "Range of input length should be [1, 129024]",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 413, 422, None, 200])
+def test_a_prompt_that_is_too_long_is_known_by_the_sentence_alone(status, message):
+    """Servers that speak another's dialect say it in prose, with a status for any mistake or none at all."""
+    error = error_from_status(status, message=message)
+
+    assert type(error) is ContextLengthError
+    assert not classify(error).retry
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "expected"),
+    [
+        (500, "failed to allocate memory for a context length of 8192", ServerError),
+        (503, "maximum context length", ServerError),
+        (529, "context window", OverloadedError),
+        (429, "Too many tokens, please wait before trying again.", RateLimitError),
+        (429, "You exceeded your current quota, please check your plan. Please retry in 34s.", RateLimitError),
+        (429, "maximum context length requests per minute", RateLimitError),
+        (
+            400,
+            "max_tokens is too large: 100000. This model supports at most 16384 completion tokens.",
+            InvalidRequestError,
+        ),
+        (400, "max_tokens: 100000 > 8192, the maximum allowed number of output tokens", InvalidRequestError),
+        (401, "insufficient balance", AuthenticationError),
+        (404, "no model with this context window", NotFoundError),
+    ],
+)
+def test_a_phrase_is_not_read_into_what_says_something_else(status, message, expected):
+    """A server in trouble, throttling and limits of the answer use the same words and mean other things."""
+    assert type(error_from_status(status, message=message)) is expected
+
+
+@pytest.mark.parametrize(
+    ("status", "type_", "expected"),
+    [
+        (400, "invalid_request_error", InvalidRequestError),
+        (401, "authentication_error", AuthenticationError),
+        (402, "billing_error", QuotaExceededError),
+        (403, "permission_error", PermissionDeniedError),
+        (404, "not_found_error", NotFoundError),
+        (409, "conflict_error", InvalidRequestError),
+        (413, "request_too_large", InvalidRequestError),
+        (429, "rate_limit_error", RateLimitError),
+        (500, "api_error", ServerError),
+        (504, "timeout_error", ServerError),
+        (529, "overloaded_error", OverloadedError),
+    ],
+)
+def test_a_body_with_a_type_and_no_code_is_understood(status, type_, expected):
+    """`{"type": "error", "error": {"type": ...}}`: the documented pairs of status and type."""
+    error = error_from_status(status, message="m", type=type_)
+
+    assert type(error) is expected
+    assert error.code == type_
 
 
 @pytest.mark.parametrize("status", [None, 200])
@@ -176,6 +260,28 @@ def test_an_error_inside_an_answer_is_known_by_its_words(status, code, type_, ex
     error = error_from_status(status, message="m", code=code, type=type_)
 
     assert type(error) is expected
+
+
+@pytest.mark.parametrize("words", [{"type": "rate_limit_error"}, {"code": "429"}, {"code": "content_filter"}])
+def test_what_stops_in_the_middle_of_an_answer_may_have_to_be_paid(words):
+    """A limit or a filter that refuses at the door costs nothing; one that strikes in a stream may."""
+    at_the_door, inside = error_from_status(429, **words), error_from_status(None, **words)
+
+    assert not at_the_door.processed
+    assert inside.processed
+    assert type(inside) is type(at_the_door)
+    assert error_from_status(None, processed=False, **words).processed is False
+
+
+def test_a_key_that_is_not_accepted_costs_nothing_wherever_it_is_said():
+    """Some routers open the stream first and then find that the key is wrong or the prompt too long."""
+    assert not error_from_status(None, type="authentication_error").processed
+    assert not error_from_status(200, code="context_length_exceeded").processed
+
+
+def test_a_header_without_a_value_is_no_request_id():
+    """The id for support is None where there is none, not the word."""
+    assert error_from_status(500, headers={"x-request-id": None}).request_id is None
 
 
 def test_what_headers_ask_for_is_on_the_error():

@@ -22,7 +22,16 @@ from llamina.policy._validate import (
     random_source,
 )
 
-ALL = [at_least(0), between(0, 9), finite(), fraction(), non_negative(), positive(), not_below("floor"), not_above("roof")]
+ALL = [
+    at_least(0),
+    between(0, 9),
+    finite(),
+    fraction(),
+    non_negative(),
+    positive(),
+    not_below("floor"),
+    not_above("roof"),
+]
 NO_NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", None, 10**400, 1j, [1]]
 
 

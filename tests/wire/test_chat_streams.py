@@ -153,7 +153,7 @@ def test_an_error_is_found_where_servers_put_it(said: Any) -> None:
     """In the choice, as the whole chunk, beside a piece of text."""
     decoder, _ = fed(chunk({"content": "par"}))
 
-    with pytest.raises(LLMError, match=r"^m ") as caught:
+    with pytest.raises(LLMError, match=r"^m\b") as caught:
         decoder.feed_bytes(msgspec.json.encode(said))
 
     assert not isinstance(caught.value, MalformedResponseError)

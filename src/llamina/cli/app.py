@@ -78,7 +78,7 @@ def llamina_command(
 def demo(
     calls: Annotated[int, typer.Option(min=20, max=2000, help="Calls to send.")] = 300,
     seed: Annotated[int, typer.Option(help="Another seed, another traffic; the same seed, the same.")] = 7,
-    seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Seconds over which they are sent.")] = 9.0,
+    seconds: Annotated[float, typer.Option(min=1.0, max=600.0, help="Seconds over which they are sent.")] = 9.0,
     plain: Annotated[
         bool, typer.Option("--plain", help="Lines instead of a live display (so also without a terminal).")
     ] = False,

@@ -36,8 +36,9 @@ class Line(NamedTuple):
 
     @property
     def cost(self) -> Decimal:
+        """USD."""
         price = _BOOK.price(self.model, None)
-        assert isinstance(price, Price)
+        assert price is not None
         return to_decimal(price.cost(Usage(**{name: getattr(self, name) for name in self._fields[1:]})))
 
 

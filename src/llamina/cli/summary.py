@@ -130,7 +130,7 @@ class Summary:
                 "counted": _plain(self.counted),
                 "refused_before_any_work": {"attempts": self.refused},
                 "estimated": {**_plain(self.estimated), "by_outcome": self.uncounted},
-                "by_project": {name: f"{row.cost:f}" for name, row in sorted(self.by_project.items())},
+                "by_project": {name: _number(row.cost) for name, row in sorted(self.by_project.items())},
             },
             "latency": self.latency,
             "circuit": self.circuit,
@@ -213,8 +213,9 @@ def _hits(traffic: Traffic) -> int:
 
 
 def _plain(money: Money) -> dict[str, Any]:
-    return {"attempts": money.attempts, "meter_usd": f"{money.meter:f}", "bill_usd": f"{money.bill:f}"}
+    return {"attempts": money.attempts, "meter_usd": _number(money.meter), "bill_usd": _number(money.bill)}
 
 
 def _number(value: int | Decimal) -> int | str:
-    return value if isinstance(value, int) else f"{value:f}"
+    """An amount of money as text, without zeros at its end, so that equal amounts are equal texts."""
+    return value if isinstance(value, int) else f"{value.normalize():f}"

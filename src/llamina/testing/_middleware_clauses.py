@@ -238,17 +238,25 @@ async def _cancellation_of_streams(bench: Bench) -> None:
 # --- many calls ------------------------------------------------------------------------------------------------------
 
 
+async def _plain(stack: Stack, request: Request) -> Response:
+    return await stack(request)
+
+
 @_clause("concurrent-use", "many calls at once through one layer get each its own answer")
 async def _concurrent_use(bench: Bench) -> None:
     def echo(request: Request) -> Any:
         return [0.1, f"answer {request.params['conformance_number']}"]
 
     stack, fake = bench.stack(echo)
-    async with asyncio.timeout(36_000):
-        plain = [stack(bench.numbered(number)) for number in range(10)]
-        streamed = [read_all(stack, bench.numbered(number)) for number in range(10, 20)]
-        answers = await asyncio.gather(*plain)
-        streams = await asyncio.gather(*streamed)
+    try:
+        async with asyncio.timeout(36_000), asyncio.TaskGroup() as group:
+            plain = [group.create_task(_plain(stack, bench.numbered(number))) for number in range(10)]
+        async with asyncio.timeout(36_000), asyncio.TaskGroup() as group:
+            streamed = [group.create_task(read_all(stack, bench.numbered(number))) for number in range(10, 20)]
+    except* Exception as errors:
+        raise errors.exceptions[0] from None
+    answers = [task.result() for task in plain]
+    streams = [task.result() for task in streamed]
     texts = [response.text for response in answers] + [response.text for _, response in streams]
     expect(texts == [f"answer {number}" for number in range(20)], f"answers were mixed up: {texts}")
     expect(fake.in_flight == 0, f"{fake.in_flight} calls of the provider still ran")

@@ -4,8 +4,8 @@
     answer = await engine.post(body, connect=10.0, read=600.0)
 
 The one surprise: an own engine has many small pools. The pool of httpx looks at each of its connections on each call,
-and that of httpx 0.28 at each waiting call too: 512 calls at once in one pool of 512 take twenty times the CPU of the
-same calls in pools of 16.
+and that of httpx 0.28 at each waiting call too: 512 calls at once in one pool take seven times the CPU of the same calls
+in pools of 16 with httpx2, and twenty times with httpx 0.28.
 """
 
 from __future__ import annotations
