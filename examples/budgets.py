@@ -7,29 +7,25 @@ import asyncio
 from collections import Counter
 from decimal import Decimal
 
-from llamina import Budget, BudgetExceededError, CostMeter, Request, Usage, build_stack
+from llamina import Budget, BudgetExceededError, CostMeter, Request, Stack, Usage, build_stack
 from llamina.testing import FakeTransport, answer, simulated_time
 
 CENT = answer("an answer", usage=Usage(0, 10_000))  # 10,000 tokens at 1 USD per million
 
 
-def warn(balance: object) -> None:
-    print("warning:  an account has spent 80 % of its limit")
-
-
-async def ask(stack: object, user: str) -> str:
+async def ask(stack: Stack, user: str) -> str:
+    """Ask once; how it ended."""
     try:
-        await stack(Request.chat("small", "hi", max_tokens=10_000, tags={"user": user}))  # type: ignore[operator]
+        await stack(Request.chat("small", "hi", max_tokens=10_000, tags={"user": user}))
     except BudgetExceededError as error:
-        return f"refused for {error.scope or 'all'}"
+        return f"no room for {'the user' if error.scope else 'anybody'}"
     return "answered"
 
 
 def main() -> None:
     meter = CostMeter(
         prices={"small": {"input": "1", "output": "1"}},
-        budgets=[Budget("1.00", period="day", scope="user"), Budget("2.50", period="month")],
-        on_warning=warn,
+        budgets=[Budget("1.00", period="day", scope="user"), Budget("4.00", period="month")],
     )
     stack = build_stack([meter], FakeTransport([[0.5, CENT]], repeat=True))
 
@@ -44,12 +40,12 @@ def main() -> None:
             print(f"--- {day}, {clock.now():%d %B}")
             clock.run(rush())
             for user, row in sorted(meter.by("user").items()):
-                print(f"{user}:      {row.cost:f} USD in all, {row.requests} calls")
+                print(f"{user}:      {row.cost:f} USD since Monday, {row.requests} calls")
             clock.advance(86_400)
 
     total = meter.totals().cost
-    assert total <= Decimal("5.00"), total
-    print(f"--- {total:f} USD: never more than the months allow")
+    assert total <= Decimal(4 + 3), total
+    print(f"--- {total:f} USD, and never a cent too much")
 
 
 main()

@@ -28,6 +28,7 @@ class FolderStore:
         self._reads = self._writes = 0
 
     async def get(self, key: str, /) -> Entry | None:
+        """The entry under *key*, unless its time is over."""
         self._reads += 1
         found = await asyncio.to_thread(self._read, self._path(key))
         if found is None:
@@ -37,6 +38,7 @@ class FolderStore:
         return Entry(value, age, age < head["fresh"]) if age < head["kept"] else None
 
     async def set(self, key: str, value: bytes, /, *, ttl: float | None = None, stale: float = 0.0) -> None:
+        """Keep *value*: fresh for *ttl* seconds, stale for so many more."""
         if (ttl is not None and not ttl >= 0) or not stale >= 0:
             raise ValueError(f"ttl and stale must be 0 or more seconds, got {ttl!r} and {stale!r}")
         self._writes += 1
@@ -48,15 +50,18 @@ class FolderStore:
         await asyncio.to_thread(self._write, self._path(key), json.dumps(head).encode() + b"\n" + value)
 
     async def delete(self, key: str, /) -> None:
+        """Forget *key*."""
         await asyncio.to_thread(self._path(key).unlink, missing_ok=True)
 
     async def clear(self, prefix: str = "", /) -> None:
+        """Forget every key that begins with *prefix*."""
         await asyncio.to_thread(self._clear, prefix)
 
     async def aclose(self) -> None:
         """Nothing is kept open."""
 
     def stats(self) -> Mapping[str, Any]:
+        """What was counted."""
         return {"folder.reads": self._reads, "folder.writes": self._writes}
 
     def _path(self, key: str) -> Path:

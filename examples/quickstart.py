@@ -46,14 +46,12 @@ async def main() -> None:
         again = await stack(question)
         print(f"cached     {again.call.cached}, {again.call.cost} USD")
 
-        many = await asyncio.gather(*[stack(Request.chat("echo", "All at once")) for _ in range(100)])
-        print(f"joined     100 callers, {sum(len(response.call.attempts) for response in many)} upstream call")
+        many = await asyncio.gather(*[stack(Request.chat("echo", "All at once")) for _ in range(10)])
+        print(f"joined     10 callers, {sum(len(response.call.attempts) for response in many)} upstream call")
 
-        print("streamed   ", end="")
         async with stack.stream(Request.chat("echo", "Tell me a story", temperature=0.7)) as stream:
-            async for event in stream:
-                print(event.text, end="", flush=True)
-        print()
+            pieces = [event.text async for event in stream]
+        print(f"streamed   {'|'.join(pieces)}")
 
         print(f"all in all {meter.totals()}")
         print(f"by user    {meter.by('user')}")

@@ -19,7 +19,9 @@ async def to_a_screen() -> None:
         async for event in stream:
             print(event.text, end="", flush=True)
     attempt = stream.call.attempts[0]
-    print(f"\n  ({stream.response.usage.output_tokens} tokens, {attempt.elapsed:.1f} s, first word at {attempt.first_event:.1f} s)")
+    print(
+        f"\n  ({stream.response.usage.output_tokens} tokens, {attempt.elapsed:.1f} s, first word at {attempt.first_event:.1f} s)"
+    )
 
 
 @simulated_time
@@ -41,7 +43,7 @@ async def read_slowly() -> None:
         async for _ in stream:
             await asyncio.sleep(1)
     attempt = stream.call.attempts[0]
-    print(f"200 words in {attempt.elapsed:.0f} s under a limit of 10\n  ({attempt.held:.0f} s of them were the reader's)")
+    print(f"200 words, {attempt.elapsed:.0f} s under a limit of 10\n  ({attempt.held:.0f} s of them were the reader's)")
 
 
 @simulated_time

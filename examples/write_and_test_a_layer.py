@@ -24,6 +24,8 @@ class ConcurrencyLimit:
         self._free = asyncio.Semaphore(limit)
 
     def __call__(self, call_next: Handler) -> Handler:
+        """The layer round *call_next*."""
+
         async def handle(request: Request) -> Response:
             async with self._free:
                 return await call_next(request)
@@ -49,11 +51,13 @@ async def test_it_refuses_before_the_transport() -> None:
     """Nothing reaches the transport."""
     fake = FakeTransport("hello")
 
+    refused = False
     try:
         await no_shouting(fake)(Request.chat("m", "HELLO"))
-    except InvalidRequestError as error:
-        assert "shout" in str(error)
+    except InvalidRequestError:
+        refused = True
 
+    assert refused
     assert fake.calls == 0
 
 

@@ -44,10 +44,10 @@ def test_the_table_of_errors_is_what_the_classifier_says(name: str) -> None:
     error = getattr(errors, name)("it failed")
     verdict = classify(error)
 
-    (row,) = [row for row in rows("errors.md") if row[0] == name and len(row) == 8]
+    origin, treatment = [row for row in rows("errors.md") if row[0] == name and len(row) in (3, 6)]
 
-    assert row[1] == error.outcome
-    assert row[3:] == [
+    assert origin[1] == error.outcome
+    assert treatment[1:] == [
         "yes" if verdict.retry else "no",
         verdict.breaker,
         verdict.key,

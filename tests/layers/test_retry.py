@@ -303,6 +303,28 @@ async def test_a_learning_backoff_slows_first_tries_after_throttling() -> None:
     assert now() > start
 
 
+@pytest.mark.parametrize("hint", [float("nan"), float("-inf"), -5.0, 0.0])
+@simulated_time
+async def test_a_wait_that_is_no_wait_is_ignored(hint: float) -> None:
+    """A handler may hand on any number that a server sent."""
+    assert await outcome(build_stack([retry()], FakeTransport([RateLimitError("", retry_after=hint), "hello"]))) == "hello"
+
+
+@simulated_time
+async def test_a_turn_that_is_not_used_is_given_back() -> None:
+    """Callers who cannot wait for their turn do not make the next one wait longer."""
+    fake = FakeTransport([RateLimitError("slow")] * 3 + ["ok"] * 60)
+    stack = build_stack([Retry(attempts=9, backoff=Adaptive(base=0.1), budget=None)], fake)
+    await stack(REQUEST)
+    for _ in range(40):
+        await outcome(stack, REQUEST.evolve(deadline=now() + 0.001))
+    start = now()
+
+    await stack(REQUEST)
+
+    assert now() - start < 10
+
+
 @simulated_time
 async def test_a_stack_counts_what_retry_does() -> None:
     """Tries, successes, failures, seconds waited, and why it gave up."""

@@ -94,8 +94,8 @@ async def use() -> None:
             assert_type(event.text, str)
     nested = build_stack([Retry()], stack)
     await nested(Request.chat("m", "hi"))
-    async with HTTPTransport(base_url="http://127.0.0.1:1/v1", api_key="sk") as transport:
-        await build_stack([], transport)(Request.chat("m", "hi"))
+    async with build_stack([], HTTPTransport(base_url="http://127.0.0.1:1/v1", api_key="sk")) as entered:
+        assert_type(entered, Stack)
     stats: Mapping[str, Any] = stack.stats()
     assert stats
 

@@ -81,8 +81,7 @@ async def _load_the_client() -> None:
     from llamina.transports import HTTPTransport
 
     async with SimulatedProvider("warm") as provider, build_stack([], HTTPTransport(provider.base_url)) as stack:
-        async with stack.stream(Request.chat("sim-mini", "Are you there?")) as stream:
-            await stream.complete()
+        await stack(Request.chat("sim-mini", "Are you there?"))
 
 
 async def _until_first_ends(play: Coroutine[Any, Any, None], show: Coroutine[Any, Any, None]) -> None:

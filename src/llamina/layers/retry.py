@@ -22,11 +22,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from llamina.errors import CircuitOpenError, ConfigurationError, LLMError, RateLimitError
+from llamina.errors import CircuitOpenError, ConfigurationError, RateLimitError
 from llamina.layer import Layer
 from llamina.policy._validate import at_least, non_negative
 from llamina.policy.backoff import Backoff, Exponential
-from llamina.policy.classify import default_classifier
+from llamina.policy.classify import default_classifier, wait_hint
 from llamina.policy.retry_budget import RetryBudget
 from llamina.protocol import Handler, Request, Response
 
@@ -155,7 +155,7 @@ class Retry(Layer):
             return "committed", 0.0
         if self.side_effects(request) and getattr(error, "processed", True):
             return "side_effects", 0.0
-        hint = error.retry_after if isinstance(error, LLMError) else None
+        hint = wait_hint(error)
         if hint is None and isinstance(error, CircuitOpenError):
             return "circuit_open", 0.0  # not known when it will let anything through
         delay = self._policy(error).delay(tried, error, previous)
@@ -186,6 +186,7 @@ class Retry(Layer):
         if wait <= 0.0:
             return
         if request.deadline is not None and now + wait >= request.deadline:
+            self._forgo()
             raise RateLimitError(
                 f"this client slows itself down for {wait:.3g} s more, which is beyond the deadline",
                 model=request.model,
@@ -193,7 +194,17 @@ class Retry(Layer):
                 processed=False,
             )
         self._counts.waited += wait
-        await asyncio.sleep(wait)
+        try:
+            await asyncio.sleep(wait)
+        except BaseException:
+            self._forgo()
+            raise
+
+    def _forgo(self) -> None:
+        """Give back the turn that was taken: others wait for it."""
+        for policy in self._learning:
+            if hasattr(policy, "forgo_admission"):
+                policy.forgo_admission()
 
     def stats(self) -> dict[str, Any]:
         """`retry.attempts` made, `.successful` calls, `.failed` calls, `.delay` seconds waited, why it gave up."""
