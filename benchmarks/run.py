@@ -11,19 +11,22 @@ from pathlib import Path
 
 from measure import machine, run
 
-NAMES = ["calls", "streams", "startup", "memory", "http"]
+MODULES = {"calls": "calls", "streams": "streams", "startup": "startup", "memory": "memory", "http": "over_http"}
 
 
 def main() -> None:
     """Run the sections that were asked for and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*NAMES, []], default=NAMES, metavar="section")
+    parser.add_argument("sections", nargs="*", metavar="section", help=", ".join(MODULES))
     parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
     chosen = parser.parse_args()
+    for name in chosen.sections:
+        if name not in MODULES:
+            parser.error(f"there is no section {name!r}; choose from {', '.join(MODULES)}")
     print(machine())
     tables = []
-    for name in chosen.sections or NAMES:
-        for section in importlib.import_module(f"bench_{name}" if name == "http" else name).SECTIONS:
+    for name in chosen.sections or MODULES:
+        for section in importlib.import_module(MODULES[name]).SECTIONS:
             table = run(section)
             print(table.text(), flush=True)
             tables.append(table)

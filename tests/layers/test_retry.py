@@ -307,7 +307,9 @@ async def test_a_learning_backoff_slows_first_tries_after_throttling() -> None:
 @simulated_time
 async def test_a_wait_that_is_no_wait_is_ignored(hint: float) -> None:
     """A handler may hand on any number that a server sent."""
-    assert await outcome(build_stack([retry()], FakeTransport([RateLimitError("", retry_after=hint), "hello"]))) == "hello"
+    assert (
+        await outcome(build_stack([retry()], FakeTransport([RateLimitError("", retry_after=hint), "hello"]))) == "hello"
+    )
 
 
 @simulated_time

@@ -204,13 +204,20 @@ def test_a_compressed_answer_is_read(transport_to) -> None:
 
 
 def test_cookies_are_not_kept(transport_to) -> None:
-    """One tenant's call is not recognised by the cookie of another's."""
+    """One tenant's call is not recognised by the cookie of another's, and no jar fills up."""
 
     async def main() -> None:
-        script = answer("hi", "set-cookie: who=ada; Path=/")
-        async with RawServer(script) as server, build_stack([], transport_to(server)) as stack:
-            for _ in range(2):
-                await stack(Request.chat("sim", "hi"))
+        async with RawServer(answer("hi", "set-cookie: who=ada; Path=/")) as server:
+            transport = transport_to(f"http://localhost:{server.port}/v1")
+            async with build_stack([], transport) as stack:
+                for _ in range(2):
+                    await stack(Request.chat("sim", "hi"))
+                (engine,) = transport._engines.values()
+                kept = (
+                    engine._session.cookie_jar if hasattr(engine, "_session") else engine._pools[0].client.cookies.jar
+                )
+
+                assert list(kept) == []
 
         assert all("cookie" not in seen.headers for seen in server.requests)
 

@@ -345,7 +345,7 @@ def test_a_server_that_drips_runs_into_the_deadline(transport_to) -> None:
                     await asyncio.sleep(0.01)
 
         async with Dripping() as server, build_stack([], transport_to(server)) as stack:
-            error = await failure(stack, streams=True, deadline=asyncio.get_running_loop().time() + 0.1)
+            error = await failure(stack, streams=True, deadline=asyncio.get_running_loop().time() + 0.3)
 
         assert (type(error), error.limit, error.processed) == (RequestTimeoutError, "deadline", True)
         assert error.partial.text == "".join(error.came)
@@ -361,10 +361,10 @@ def test_a_consumer_that_holds_the_stream_back_costs_no_time(transport_to) -> No
             RawServer(streamed("Hel", "lo", " there")) as server,
             build_stack([], transport_to(server), stream_buffer=1) as stack,
         ):
-            request = Request.chat("sim", "hi").evolve(deadline=asyncio.get_running_loop().time() + 0.1)
+            request = Request.chat("sim", "hi").evolve(deadline=asyncio.get_running_loop().time() + 0.4)
             async with stack.stream(request) as stream:
                 async for _ in stream:
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(0.2)
 
         assert stream.response.text == "Hello there"
 

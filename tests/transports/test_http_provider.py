@@ -56,7 +56,8 @@ def test_a_failed_attempt_costs_what_the_provider_bills(transport_to, fault: str
     async def main() -> None:
         async with SimulatedProvider([FAULTS[fault]]) as provider:
             meter = CostMeter(prices=PRICES)
-            async with build_stack([meter, Timeout(0.15)], transport_to(provider)) as stack:
+            limit = Timeout(0.15 if fault in ("stalled", "silent") else 30)
+            async with build_stack([meter, limit], transport_to(provider)) as stack:
                 with pytest.raises(LLMError) as caught:
                     await ask(stack, streams)
                 await provider.settled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 import traceback
@@ -58,6 +59,24 @@ def test_no_error_shows_a_key(transport_to, fault: str, streams: bool) -> None:
     assert KEY not in shown(error)
     assert "canary-header" not in shown(error)
     assert PROMPT not in shown(error)
+
+
+def test_a_key_at_the_end_of_a_long_message_is_not_cut_in_two(transport_to) -> None:
+    """It is masked before the message is shortened, else the half of it that is left would be no match."""
+    key = "tigerlily-tigerlily-tigerlily-tigerlily"
+
+    async def main() -> LLMError:
+        for length in (470, 480, 490):
+            said = json.dumps({"error": {"message": "x" * length + key}}).encode()
+            async with (
+                RawServer(plain(said, status="401 No")) as server,
+                build_stack([], transport_to(server, api_key=key)) as stack,
+            ):
+                error = await failure(stack)
+
+            assert "tigerlily" not in shown(error)
+
+    asyncio.run(main())
 
 
 def test_a_refused_connection_shows_no_key(transport_to) -> None:

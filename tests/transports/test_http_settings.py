@@ -34,7 +34,7 @@ def test_an_address_with_a_password_is_refused_without_showing_it() -> None:
     assert "api_key=" in str(caught.value)
 
 
-@pytest.mark.parametrize("key", [KEY + "\n", KEY + "\r\nx-evil: 1", KEY + "\0", KEY + "☃", ""])
+@pytest.mark.parametrize("key", [KEY + "\n", KEY + "\r\nx-evil: 1", KEY + "\0", KEY + "\x7f", KEY + "☃", ""])
 def test_a_key_that_cannot_stand_in_a_header_is_refused(key: str) -> None:
     """A line break in a key would be a header of somebody else's making."""
     with pytest.raises(ConfigurationError, match=r"HTTPTransport\.api_key must") as caught:

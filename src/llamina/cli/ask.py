@@ -34,6 +34,7 @@ from llamina.layers.logger import Logger
 from llamina.layers.retry import Retry
 from llamina.layers.timeout import Timeout
 from llamina.messages import Message
+from llamina.policy.classify import default_classifier, wait_hint
 from llamina.protocol import Handler, Middleware, Request, Response
 from llamina.stack import Stack, build_stack
 from llamina.transports import EchoTransport, HTTPTransport, presets
@@ -68,7 +69,7 @@ def put(question: Question) -> int:
     request = _request(question, model, prompt)
     # The command says itself what went wrong; a warning of a library on top would say it twice.
     logging.getLogger("llamina").addHandler(logging.NullHandler())
-    layers: list[Middleware] = [Logger(), Retry()]
+    layers: list[Middleware] = [Logger(), Retry(retry_on=_told_of)]
     if importlib.util.find_spec("genai_prices") is not None and not isinstance(transport, EchoTransport):
         layers.append(CostMeter())
     layers.append(Timeout(question.timeout))
@@ -219,6 +220,16 @@ def _complain(error: LLMError) -> None:
     attempts = len(error.call.attempts) if error.call is not None else 0
     tried = f" after {attempts} attempts" if attempts > 1 else ""
     print(f"llamina: {type(error).__name__}{tried}: {_one_line(str(error))}{_remedy(error)}", file=sys.stderr)
+
+
+def _told_of(error: BaseException) -> bool:
+    """Whether *error* is worth another try; whoever waits at a terminal sees why he waits."""
+    worth = default_classifier(error)
+    if worth and sys.stderr.isatty():
+        hint = wait_hint(error)
+        wait = "" if hint is None else f", and asks to wait {hint:.3g} s"
+        _note(f"a try failed: {type(error).__name__}{wait}")
+    return worth
 
 
 def _remedy(error: LLMError) -> str:

@@ -136,7 +136,7 @@ async def _errors_pass_through(bench: Bench) -> None:
             stack, _ = bench.stack([error] * 5)
             try:
                 await (read_all(stack, bench.request) if streams else stack(bench.request))
-            except Exception as seen:  # noqa: BLE001 - compared below
+            except Exception as seen:  # noqa: BLE001 - the first of them is the finding
                 expect(seen is error, f"{error!r} became {seen!r}" if seen != error else f"{error!r} was copied")
             else:
                 raise Seen(f"{error!r} was swallowed")
@@ -253,7 +253,7 @@ async def _concurrent_use(bench: Bench) -> None:
             plain = [group.create_task(_plain(stack, bench.numbered(number))) for number in range(10)]
         async with asyncio.timeout(36_000), asyncio.TaskGroup() as group:
             streamed = [group.create_task(read_all(stack, bench.numbered(number))) for number in range(10, 20)]
-    except* Exception as errors:
+    except* Exception as errors:  # noqa: BLE001 - the first of them is the finding
         raise errors.exceptions[0] from None
     answers = [task.result() for task in plain]
     streams = [task.result() for task in streamed]

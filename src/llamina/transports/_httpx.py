@@ -23,7 +23,7 @@ POOL_SIZE = 16
 
 
 class _NoCookies(CookieJar):
-    """A jar that stays empty: a provider must not recognise one tenant's call by another's cookie."""
+    """A jar that stays empty: cookies are never sent here, and parsing them would cost every answer."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
         pass

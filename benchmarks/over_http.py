@@ -12,10 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from measure import Row, Table
-
 from llamina import Request, build_stack
 from llamina.transports import HTTPTransport
+from measure import Row, Table
 
 PROVIDER = """
 import asyncio
