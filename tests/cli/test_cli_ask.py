@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from cli_process import KEYS, environment
 
 from llamina.call import Attempt, Call, Ledger
-from llamina.cli.ask import Question, describe, find_terminal
+from llamina.cli.ask import Question, _Printer, describe, find_terminal
 from llamina.errors import ConfigurationError
 from llamina.messages import Usage
 from llamina.protocol import Response
@@ -278,6 +279,20 @@ def test_without_anything_the_echo_is_chosen(no_keys: pytest.MonkeyPatch, capsys
     assert isinstance(transport, EchoTransport)
     assert model == "echo"
     assert "an echo answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("terminal", "shown"), [(True, "a[2Jb\n\tc\n"), (False, "a\x1b[2Jb\n\tc\x07\n")])
+def test_a_model_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool, shown: str) -> None:
+    """Control characters are dropped where the answer is looked at, and kept where it is piped."""
+    output = io.StringIO()
+    output.isatty = lambda: terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", output)
+    printer = _Printer()
+
+    printer.write("a\x1b[2Jb\n\tc\x07")
+    printer.end()
+
+    assert output.getvalue() == shown
 
 
 def answered(*attempts: Attempt, **fields: Any) -> Response:

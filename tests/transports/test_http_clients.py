@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import httpx2
 import pytest
-from raw_server import STREAM, WAIT, RawServer, answer, complete, delta, failure, plain, streamed
+from raw_server import STREAM, WAIT, RawServer, answer, complete, delta, failure, plain, sent, streamed
 
 from llamina import NetworkError, RateLimitError, Request, build_stack
 from llamina.sink import Sink, Writer
@@ -212,6 +212,24 @@ def test_leaving_a_stream_early_lets_go_of_its_connection(transport_to) -> None:
             (attempt,) = stream.call.attempts
 
             assert (attempt.outcome, attempt.usage_source) == ("cancelled", "estimated")
+
+    asyncio.run(main())
+
+
+def test_what_a_stream_said_of_tokens_survives_its_end(transport_to) -> None:
+    """Who leaves early is charged the input that the provider counted, not one that is guessed."""
+
+    async def main() -> None:
+        counted = sent({"id": "1", "choices": [], "usage": {"prompt_tokens": 1000, "completion_tokens": 0}})
+        async with (
+            RawServer([STREAM, counted, delta("Hel"), WAIT]) as server,
+            build_stack([], transport_to(server)) as stack,
+        ):
+            async with stack.stream(Request.chat("sim", "hi")) as stream:
+                await anext(aiter(stream))
+            (attempt,) = stream.call.attempts
+
+        assert (attempt.usage.input_tokens, attempt.usage_source) == (1000, "estimated")
 
     asyncio.run(main())
 

@@ -134,10 +134,8 @@ def error_in_success(
 ) -> LLMError:
     """The error that the body of a success, or an event in a stream, says: classified by its code and type."""
     message, code, kind = _read({"error": failure}, secrets)
-    # Some routers give the status that the provider behind them answered with as the code.
-    status = int(code) if code is not None and code.isdecimal() and 400 <= int(code) < 600 else None
     error = error_from_status(
-        status,
+        None,
         message=message or "the provider reported an error inside its answer",
         code=code,
         type=kind,
