@@ -80,6 +80,16 @@ def test_an_address_alone_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert transport.provider == "elsewhere.example"
 
 
+def test_a_preset_behind_an_address_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names both means a gateway to that provider: its key goes there, and none is needed."""
+    bare = HTTPTransport(base_url="http://gateway/v1", provider="groq")
+    monkeypatch.setenv("GROQ_API_KEY", "gsk_environment")
+    keyed = HTTPTransport(base_url="http://gateway/v1", provider="groq")
+
+    assert (bare.api_key, bare.provider, bare.base_url) == (None, "groq", "http://gateway/v1")
+    assert keyed.api_key == Secret("gsk_environment")
+
+
 def test_a_label_needs_an_address() -> None:
     """A name that is no preset is a label, and a label says nothing of where to send."""
     assert HTTPTransport(base_url="https://acme.example/v1", provider="acme").provider == "acme"

@@ -59,7 +59,7 @@ class Bill:
     def _matched(self, attempts: list[Attempt]) -> Counter[Line]:
         charged = [attempt for attempt in attempts if attempt.usage and attempt.usage.total_tokens]
         mine = Counter([_entry(attempt.model, attempt.usage) for attempt in charged])
-        return mine
+        return mine & self._entries
 
     def find(self, attempts: list[Attempt]) -> int:
         """How many of *attempts* are on the bill with the same model and the same count."""

@@ -45,6 +45,10 @@ def _secret(value: str | Secret | None) -> Secret | None:
 
 def _headers(values: Mapping[str, str | Secret]) -> Mapping[str, str | Secret]:
     """Credentials among the headers become Secrets, so that no repr of the settings shows them."""
+    if not isinstance(values, Mapping):
+        raise ConfigurationError(
+            f"HTTPTransport.headers must be a mapping of names to values, got {type(values).__name__}"
+        )
     return {name: Secret(str(value)) if is_credential(name, value) else value for name, value in values.items()}
 
 
@@ -112,10 +116,11 @@ class HTTPTransport:
             return
         preset = find_preset(self.provider or "openai")
         self.provider = self.provider or "openai"
-        if self.base_url is None:
-            self.base_url = preset.find_url()
         if self.api_key is None:
             self.api_key = _secret(preset.find_key())
+        if self.base_url is not None:
+            return
+        self.base_url = preset.find_url()
         if self.api_key is None and preset.needs_key:
             raise ConfigurationError(
                 f"HTTPTransport.api_key is missing for {self.provider!r}; set {' or '.join(preset.key_names)} "
@@ -152,7 +157,7 @@ class HTTPTransport:
         return await Exchange(self._peer, request, connect=connect, read=read).run(engine)
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> Engine:
-        for ended in [other for other in self._engines if other.is_closed()]:
+        for ended in [other for other in tuple(self._engines) if other.is_closed()]:
             self._engines.pop(ended, None)
         if self.client is not None:
             engine = given(self.client, self._family, self._target)
