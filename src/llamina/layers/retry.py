@@ -136,12 +136,12 @@ class Retry(Layer):
                         counts.because("recovered")
                     return response
                 # Outside of the except block, so that a cancellation here does not drag the old error along.
-                counts.retries += 1
-                counts.waited += delay
                 ledger = request.ledger
                 if ledger is not None and ledger.attempts:
                     ledger.attempts[-1].backoff = delay
                 await asyncio.sleep(delay)
+                counts.retries += 1
+                counts.waited += delay
 
         return handle
 
