@@ -54,6 +54,7 @@ SHIPPED: dict[str, Callable[[], Middleware]] = {
     "Timeout, streams": lambda: Timeout(first_event=100_000, idle=100_000),
     "map_text": lambda: map_text(lambda text: text),
     "map_text by word": lambda: map_text(str, by="word"),
+    "map_text that rewrites": lambda: map_text(str.upper),
 }
 
 
@@ -81,6 +82,23 @@ def forgets_the_permit(call_next: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         await slots.acquire()
         response = await call_next(request)
+        slots.release()
+        return response
+
+    return handle
+
+
+def loses_a_few_of_many_permits(call_next: Handler) -> Handler:
+    """Releases on errors, not on cancellation; there are enough permits for a while."""
+    slots = asyncio.Semaphore(15)
+
+    async def handle(request: Request) -> Response:
+        await slots.acquire()
+        try:
+            response = await call_next(request)
+        except Exception:
+            slots.release()
+            raise
         slots.release()
         return response
 
@@ -268,6 +286,7 @@ ZOO: dict[str, tuple[Middleware, str]] = {
     "permit lost on cancel": (forgets_the_permit, "cancellation"),
     "permit lost on error": (forgets_the_permit, "free-after-error"),
     "permit lost on leaving": (forgets_the_permit, "free-after-leaving"),
+    "a few of many permits lost": (loses_a_few_of_many_permits, "cancellation"),
     "lock lost on error": (holds_a_lock_for_ever_after_an_error, "free-after-error"),
     "cancellation swallowed": (swallows_the_cancellation, "cancellation"),
     "cancellation turned into an error": (turns_the_cancellation_into_an_error, "cancellation"),

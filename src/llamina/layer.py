@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from .edge import standalone
 from .protocol import Handler
 
@@ -29,6 +31,25 @@ class Layer:
         """The layer alone round *call_next*, with a Call and a record of its own where there is none."""
         return standalone(self.wrap, call_next)
 
+    def __repr__(self) -> str:
+        # What differs from the defaults: a picture of a stack is read by people.
+        shown = [
+            f"{setting.name}={getattr(value, '__name__', None) or repr(value)}"
+            for setting in attrs.fields(type(self))  # type: ignore[arg-type]  # every subclass is an attrs class
+            if setting.init and setting.repr
+            for value, usual in [(getattr(self, setting.name), setting.default)]
+            if not _is_usual(value, usual)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
     def stats(self) -> Mapping[str, Any]:
         """What the layer has counted, under dotted names; cheap to read at any time."""
         return {}
+
+
+def _is_usual(value: Any, usual: Any) -> bool:
+    if usual is attrs.NOTHING:
+        return False
+    if isinstance(usual, attrs.Factory):  # type: ignore[arg-type]
+        return not usual.takes_self and repr(usual.factory()) == repr(value)
+    return bool(value == usual)

@@ -242,8 +242,8 @@ def _part_of(part: Any) -> Part:
     raise InvalidRequestError(f"a part of a message must be a part, text or a mapping, got {type(part).__name__}")
 
 
-class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tokens of one answer, normalised over providers.
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, eq=False):
+    """Tokens of one answer, normalised over providers. Equal counts are equal, whatever *raw* holds.
 
     `input_tokens` includes what was read from (`cache_read_tokens`) and written to (`cache_write_tokens`) a provider's
     prompt cache; `output_tokens` includes `reasoning_tokens`. *raw* keeps the provider's own account.
@@ -260,6 +260,21 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     def total_tokens(self) -> int:
         """Input plus output."""
         return self.input_tokens + self.output_tokens
+
+    def _counts(self) -> tuple[int, int, int, int, int]:
+        return (
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self._counts() == other._counts() if isinstance(other, Usage) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._counts())
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(

@@ -326,7 +326,7 @@ def test_its_repr_shows_the_settings_that_differ() -> None:
     """And no function's address."""
     layer = CircuitBreaker(failure_rate=0.5, key=only_bad_fails)  # type: ignore[arg-type]
 
-    assert repr(layer) == "CircuitBreaker(fail_max=5, reset_timeout=60.0, failure_rate=0.5, key=only_bad_fails)"
+    assert repr(layer) == "CircuitBreaker(failure_rate=0.5, key=only_bad_fails)"
 
 
 @pytest.mark.parametrize("settings", [{}, {"failure_rate": 0.5, "slow_call": 5, "slow_rate": 0.5}, {"key": "model"}])

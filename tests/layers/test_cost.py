@@ -129,7 +129,7 @@ async def test_a_thousand_callers_at_once_never_overshoot_a_hard_budget(streams:
     fake = FakeTransport([[0.5, CENT]], repeat=True)
     meter = CostMeter(ONE, [Budget("1.00", period="day", scope="user")])
     stack = build_stack([meter], fake)
-    highest = 0
+    highest = Decimal(0)
 
     async def one() -> bool:
         nonlocal highest
@@ -150,7 +150,7 @@ async def test_a_thousand_callers_at_once_never_overshoot_a_hard_budget(streams:
 
     assert 95 <= done <= 100
     assert meter.totals().cost == Decimal("0.01") * done
-    assert highest <= 10**12
+    assert highest <= 1
     assert meter.stats()["cost.in_flight"] == 0
 
 
@@ -241,7 +241,7 @@ async def test_a_timed_out_attempt_keeps_what_was_held_for_it() -> None:
     (balance,) = meter.balances()
 
     assert balance.held == 0
-    assert balance.spent > 10**10
+    assert balance.spent > Decimal("0.01")
     assert 0 < meter.totals().cost < Decimal("0.001")
     assert meter.totals().estimated == 1
     assert await refused(stack) is None

@@ -236,7 +236,7 @@ def test_its_repr_shows_the_settings_only() -> None:
     """No state, no function, nothing that a request brought."""
     shown = repr(Dedup(scope="user"))
 
-    assert shown == "Dedup(scope=('user',), context=(), max_buffer=65536)"
+    assert shown == "Dedup(scope=('user',))"
 
 
 @simulated_time

@@ -11,18 +11,22 @@ from collections.abc import Iterator
 from inspect import signature
 from types import SimpleNamespace
 
-import aiohttp
 import anyio
 import httpx
-import httpx2
 import pytest
-from aiohttp.client_exceptions import UnixClientConnectorError
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from llamina.errors import LLMError, NetworkError, RateLimitError, RequestTimeoutError
 from llamina.secret import Secret
 from llamina.transports._failures import failure_of
+
+aiohttp = pytest.importorskip("aiohttp")
+httpx2 = pytest.importorskip("httpx2")
+UnixClientConnectorError = aiohttp.client_exceptions.UnixClientConnectorError
+CIMultiDict, CIMultiDictProxy = (
+    pytest.importorskip("multidict").CIMultiDict,
+    pytest.importorskip("multidict").CIMultiDictProxy,
+)
+URL = pytest.importorskip("yarl").URL
 
 NOT_RAISED_HERE = {"payload", "streams", "_websocket.models"}  # forms, a reader's own sign, websockets
 

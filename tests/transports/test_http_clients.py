@@ -6,9 +6,7 @@ import asyncio
 import gc
 import threading
 
-import aiohttp
 import httpx
-import httpx2
 import pytest
 from raw_server import STREAM, WAIT, RawServer, answer, complete, delta, failure, plain, sent, streamed
 
@@ -16,6 +14,9 @@ from llamina import NetworkError, RateLimitError, Request, build_stack
 from llamina.sink import Sink, Writer
 from llamina.testing import simulated_time
 from llamina.transports import HTTPTransport
+
+aiohttp = pytest.importorskip("aiohttp")
+httpx2 = pytest.importorskip("httpx2")
 
 
 def given(family: str, **settings):

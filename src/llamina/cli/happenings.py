@@ -22,7 +22,7 @@ from llamina.errors import BudgetExceededError, CircuitOpenError
 
 if TYPE_CHECKING:
     from llamina.call import Call
-    from llamina.policy.accounts import Balance
+    from llamina.policy.accounts import BudgetBalance
 
     from .traffic import Finished
 
@@ -93,9 +93,9 @@ class Happenings:
         text, tone = _CIRCUIT[new]
         self.note(text, tone)
 
-    def budget_warns(self, balance: Balance) -> None:
+    def budget_warns(self, balance: BudgetBalance) -> None:
         """A listener for the cost meter."""
-        share = 100 * balance.spent // balance.limit
+        share = int(100 * balance.spent / balance.limit)
         self.note(f"{balance.account} has spent {share} % of the budget", "wait")
 
     def ended(self, finished: Finished) -> None:

@@ -21,8 +21,6 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.text import Text
 
-from llamina.policy.money import to_decimal
-
 from .figures import Stage, percentile, stages
 from .scenario import USERS
 from .widgets import ASCII, UNICODE, Glyphs, bar, clip, columns, strip
@@ -168,8 +166,8 @@ class _Page:
         cells = []
         for user in USERS:
             balance = balances.get(user)
-            spent = 0.0 if balance is None else float(to_decimal(balance.spent))
-            held = 0.0 if balance is None else float(to_decimal(balance.held))
+            spent = 0.0 if balance is None else float(balance.spent)
+            held = 0.0 if balance is None else float(balance.held)
             figures = f" {spent:.4f} of {limit:.4f} USD" if share > 50 else f" {spent:.4f} of {limit:.4f}"
             style = "red" if spent + held > 0.95 * limit else "yellow" if spent > 0.8 * limit else "green"
             drawn = bar(

@@ -81,7 +81,7 @@ class _Counts:
         self.hits = self.misses = self.stale = self.stores = self.skipped = self.refresh_failures = 0
 
 
-@frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False, repr=False)
 class Cache(Layer):
     """Keep complete answers in *store* and give them to who asks the same.
 

@@ -24,7 +24,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from attrs import define, field, fields
+from attrs import define, field
 from attrs.exceptions import FrozenAttributeError
 
 from llamina.errors import ConfigurationError
@@ -207,14 +207,6 @@ class CircuitBreaker(Layer):
             window=RateWindow(self.window, self.minimum_calls, **rates) if rated else None,
             tally=self._tally,
         )
-
-    def __repr__(self) -> str:
-        shown = []
-        for setting in fields(type(self)):
-            value = getattr(self, setting.name)
-            if setting.name in ("fail_max", "reset_timeout") or (setting.repr and value != setting.default):
-                shown.append(f"{setting.name}={getattr(value, '__name__', repr(value))}")
-        return f"CircuitBreaker({', '.join(shown)})"
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""

@@ -28,7 +28,7 @@ from llamina.call import Attempt, Ledger
 from llamina.errors import BudgetExceededError, ConfigurationError
 from llamina.layer import Layer
 from llamina.policy._validate import at_least
-from llamina.policy.accounts import Accounts, Balance, Budget, Refusal, Reservation
+from llamina.policy.accounts import Accounts, Budget, BudgetBalance, Refusal, Reservation
 from llamina.policy.estimate import DEFAULT_OUTPUT_TOKENS, worst_case
 from llamina.policy.prices import Price, PriceBook, price_book
 from llamina.policy.totals import Rows, Totals
@@ -62,7 +62,7 @@ class _Counts:
         self.refused = self.faults = 0
 
 
-@frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False, repr=False)
 class CostMeter(Layer):
     """Charge every attempt below, and refuse calls for which a budget has no room.
 
@@ -83,7 +83,7 @@ class CostMeter(Layer):
     budgets: tuple[Budget, ...] = field(default=(), converter=_budgets)
     unpriced: Literal["count", "refuse"] = field(default="count", kw_only=True, validator=_unpriced)
     default_output_tokens: int = field(default=DEFAULT_OUTPUT_TOKENS, kw_only=True, validator=at_least(1, integer=True))
-    on_warning: Callable[[Balance], None] | None = field(default=None, kw_only=True, repr=False)
+    on_warning: Callable[[BudgetBalance], None] | None = field(default=None, kw_only=True, repr=False)
     max_rows: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
 
     _counts: _Counts = field(init=False, repr=False, factory=_Counts)
@@ -195,18 +195,13 @@ class CostMeter(Layer):
         units = sum([attempt.cost_units or 0 for attempt in node.attempts])
         estimated = any([attempt.usage_source != "exact" for attempt in node.attempts])
         for balance in self._accounts.settle(reservation, units, estimated=estimated):
-            self._warn(balance)
+            self._warn(balance.in_usd())
 
-    def _warn(self, balance: Balance) -> None:
+    def _warn(self, balance: BudgetBalance) -> None:
         budget = balance.budget
-        _log.warning(
-            "a budget has reached %d %% of %s USD (period %s, %s %r)",
-            100 * balance.spent // balance.limit if balance.limit else 100,
-            budget.limit,
-            budget.period,
-            budget.scope,
-            balance.account,
-        )
+        period = f" a {budget.period}" if budget.period else ""
+        owner = f" for {budget.scope} {balance.account!r}" if budget.scope else ""
+        _log.warning("%s USD of the budget of %s USD%s%s are spent", balance.spent, balance.limit, period, owner)
         if self.on_warning is not None:
             self.on_warning(balance)
 
@@ -218,9 +213,9 @@ class CostMeter(Layer):
         """All calls so far by the values of a tag, or by "model" or "provider"."""
         return self._rows.by(tag)
 
-    def balances(self) -> list[Balance]:
+    def balances(self) -> list[BudgetBalance]:
         """What each account of each budget has spent and holds in its current period."""
-        return self._accounts.balances(time.time())
+        return [balance.in_usd() for balance in self._accounts.balances(time.time())]
 
     def stats(self) -> Mapping[str, Any]:
         """`cost.total` (USD), `cost.requests`, `cost.attempts`, tokens, `cost.by_model`, `cost.by_user`, refusals."""

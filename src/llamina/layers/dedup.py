@@ -47,7 +47,7 @@ def _variables(value: Any) -> tuple[ContextVar[Any], ...]:
     return variables
 
 
-@frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False, repr=False)
 class Dedup(Layer):
     """One flight for all callers who want the same at the same time.
 

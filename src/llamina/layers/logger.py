@@ -55,7 +55,7 @@ class _Counts:
         self.records = self.dropped = 0
 
 
-@frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False, repr=False)
 class Logger(Layer):
     """Log every call once, when it ends: answered, failed or cancelled.
 

@@ -65,7 +65,7 @@ class _Counts:
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
-@frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False, repr=False)
 class Retry(Layer):
     """Call the handlers below again while that can help.
 

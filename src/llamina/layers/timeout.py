@@ -39,7 +39,7 @@ class _Counts:
         self.left: set[asyncio.Task[Any]] = set()
 
 
-@frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False, repr=False)
 class Timeout(Layer):
     """Bound the time of the handlers below.
 

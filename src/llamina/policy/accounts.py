@@ -33,7 +33,7 @@ from ._validate import fraction, optional
 from .money import to_decimal, to_units
 from .periods import Period, PeriodClock, find_zone
 
-__all__ = ["UNTAGGED", "Accounts", "Balance", "Budget", "Refusal", "Reservation"]
+__all__ = ["UNTAGGED", "Accounts", "Balance", "Budget", "BudgetBalance", "Refusal", "Reservation"]
 
 UNTAGGED = "untagged"
 """What the account of all calls without the tag of a budget's scope is called."""
@@ -114,6 +114,16 @@ class Reservation(msgspec.Struct, eq=False):
     open: bool = True
 
 
+class BudgetBalance(NamedTuple):
+    """What an account of a budget has spent and holds in its period (USD)."""
+
+    budget: Budget
+    account: str | None
+    limit: Decimal
+    spent: Decimal
+    held: Decimal
+
+
 class Balance(NamedTuple):
     """What an account has spent and holds in its period (amounts in pico-dollars)."""
 
@@ -122,6 +132,11 @@ class Balance(NamedTuple):
     limit: int
     spent: int
     held: int
+
+    def in_usd(self) -> BudgetBalance:
+        """The same in USD."""
+        amounts = [to_decimal(units) for units in (self.limit, self.spent, self.held)]
+        return BudgetBalance(self.budget, self.account, *amounts)
 
 
 class Refusal(NamedTuple):

@@ -42,10 +42,10 @@ class Broken:
 class ConformanceError(AssertionError):
     """What was checked does not keep the protocol; `broken` lists the clauses."""
 
-    def __init__(self, subject: str, broken: list[Broken]) -> None:
+    def __init__(self, subject: str, broken: list[Broken], of: str = "the protocol") -> None:
         self.broken = broken
         count = f"{len(broken)} clause{'s' if len(broken) != 1 else ''}"
-        super().__init__(f"{subject} breaks {count} of the protocol:\n" + "\n".join([f"  {one}" for one in broken]))
+        super().__init__(f"{subject} breaks {count} of {of}:\n" + "\n".join([f"  {one}" for one in broken]))
 
 
 def check_middleware(factory: Callable[[], Middleware], *, request: Request | None = None) -> list[str]:

@@ -44,7 +44,7 @@ def check_store(factory: Callable[[], Store], *, timed: bool = True) -> list[str
     findings = [_check(factory, clause) for clause in clauses]
     broken = [finding for finding in findings if finding is not None]
     if broken:
-        raise ConformanceError(type(factory()).__name__, broken)
+        raise ConformanceError(type(factory()).__name__, broken, of="the contract of stores")
     return [_name(clause) for clause in clauses]
 
 
