@@ -103,6 +103,7 @@ def test_a_missing_engine_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_without_httpx2_the_engine_is_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     """The continuation is preferred where it is installed; the core dependency is always there."""
+    pytest.importorskip("httpx2")
     preferred = HTTPTransport(base_url=URL)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     fallen_back = HTTPTransport(base_url=URL)

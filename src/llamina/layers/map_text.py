@@ -25,7 +25,8 @@ from llamina.sink import Writer
 
 __all__ = ["map_text"]
 
-_PIECES = {"line": re.compile(r"[^\n]*\n|[^\n]+\Z"), "word": re.compile(r"\S*\s|\S+\Z")}
+# Pieces that have ended; what stands after the last of them may still grow.
+_ENDED = {"line": re.compile(r"[^\n]*\n"), "word": re.compile(r"\S*\s")}
 
 
 def map_text(function: Callable[[str], str], *, by: Literal["text", "line", "word"] = "text") -> Middleware:
@@ -41,12 +42,13 @@ def map_text(function: Callable[[str], str], *, by: Literal["text", "line", "wor
     """
     if by not in ("text", "line", "word"):
         raise ConfigurationError(f'map_text.by must be "text", "line" or "word", got {by!r}')
-    pieces = _PIECES.get(by)
+    pieces = _ENDED.get(by)
 
     def rewrite(text: str) -> str:
         if pieces is None:
             return function(text)
-        return "".join([function(piece) for piece in pieces.findall(text)])
+        done, rest = _rewritten(text, function, pieces)
+        return done + function(rest) if rest else done
 
     def layer(call_next: Handler) -> Handler:
         async def handle(request: Request) -> Response:
@@ -80,14 +82,12 @@ class _Rewriting(Writer):
             return
         if self._pieces is None:
             return
-        done: list[str] = []
-        pending = self._rest + event.text
-        place = 0
-        for match in self._pieces.finditer(pending):
-            if not match[0][-1:].isspace():
-                break
-            done.append(self._function(match[0]))
-            place = match.end()
-        self._rest = pending[place:]
-        if text := "".join(done):
-            await self._inner.send(TextDelta(text))
+        done, self._rest = _rewritten(self._rest + event.text, self._function, self._pieces)
+        if done:
+            await self._inner.send(TextDelta(done))
+
+
+def _rewritten(text: str, function: Callable[[str], str], pieces: re.Pattern[str]) -> tuple[str, str]:
+    """What has ended, rewritten, and what has not."""
+    ended = pieces.findall(text)
+    return "".join([function(piece) for piece in ended]), text[sum([len(piece) for piece in ended]) :]
