@@ -119,6 +119,7 @@ class Stack:
             raise ExceptionGroup("several parts of the stack could not be closed", errors)
 
     async def __aenter__(self) -> Self:
+        self._closed = False  # entered again, it is closed again: parts may have opened something anew
         return self
 
     async def __aexit__(

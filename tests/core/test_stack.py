@@ -187,6 +187,19 @@ async def test_a_stack_that_is_entered_closes_its_parts_once_from_the_outside_in
 
 
 @simulated_time
+async def test_a_stack_that_is_entered_again_is_closed_again() -> None:
+    """A notebook runs the same stack several times; each time what was opened is closed."""
+    fake = FakeTransport()
+    stack = build_stack([], fake)
+
+    for _ in range(2):
+        async with stack:
+            await stack(REQUEST)
+
+    assert fake.closed == 2
+
+
+@simulated_time
 async def test_a_part_that_cannot_be_closed_does_not_keep_the_others_open() -> None:
     """All are closed; then the error is raised."""
 
