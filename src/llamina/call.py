@@ -14,6 +14,7 @@ money asks to be told (`when_settled`) instead of taking it for free.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -26,6 +27,7 @@ from .policy.money import to_decimal
 
 __all__ = ["Attempt", "Call", "Ledger"]
 
+_log = logging.getLogger("llamina")
 _numbers = itertools.count(1)
 _prefix = f"call_{os.urandom(8).hex()}"
 
@@ -103,7 +105,10 @@ class Attempt(msgspec.Struct):
         if self._waiting is not None:
             waiting, self._waiting = self._waiting, None
             for tell in waiting:
-                tell(self)
+                try:
+                    tell(self)
+                except Exception:  # noqa: BLE001 - the attempt has ended, and the other listeners hear of it
+                    _log.warning("a listener of an attempt failed", exc_info=True)
 
     def __reduce__(self) -> Any:
         # Whoever waits for the attempt is of this process and does not travel.
@@ -182,3 +187,7 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def usage(self) -> Usage:
         """The tokens of all attempts together."""
         return sum([attempt.usage for attempt in self.attempts if attempt.usage is not None], Usage())
+
+    def __reduce__(self) -> Any:
+        assert self.id  # made now: a copy must not make another
+        return (Call, msgspec.structs.astuple(self))

@@ -74,29 +74,42 @@ async def _forward(handler: Handler, request: Request, target: Sink, *, hold: bo
     try:
         response = await handler(replace(request, sink=outlet))
         await outlet.finish(response.message)
+    except _SinkError as error:
+        raise error.__cause__ or error  # noqa: B904 - to the caller it is the error of their own code
     finally:
         outlet.close()
     return response
 
 
+class _SinkError(LLMError):
+    """On its way through the layers: not the provider failed, the consumer did."""
+
+
 class _Forward(CommitSink):
     """The commit point in front of a sink that the caller brought."""
 
-    __slots__ = ("_held", "_since", "_writer")
+    __slots__ = ("_held", "_sending", "_since", "_writer")
 
     def __init__(self, target: Sink, clock: Callable[[], float], *, hold: bool) -> None:
         super().__init__(clock, hold=hold)
         self._writer: Writer = target.begin()
         self._held = 0.0
+        self._sending = 0  # a writer may be shared by tasks
         self._since: float | None = None
 
     async def _deliver(self, event: Event) -> None:
-        self._since = self._clock()
+        if self._since is None:
+            self._since = self._clock()
+        self._sending += 1
         try:
             await self._writer.send(event)
+        except Exception as error:
+            raise _SinkError("the caller's own sink failed") from error
         finally:
-            self._held += self._clock() - self._since
-            self._since = None
+            self._sending -= 1
+            if not self._sending:
+                self._held += self._clock() - self._since
+                self._since = None
 
     def held(self) -> float:
         return self._held + (0.0 if self._since is None else self._clock() - self._since)

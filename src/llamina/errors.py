@@ -144,7 +144,10 @@ class LLMError(Exception):
 
     def copy(self) -> LLMError:
         """An error of its own for another caller: same facts, same cause, an empty traceback."""
-        twin: LLMError = _rebuild(type(self), self.args, dict(self.__dict__))
+        state = dict(self.__dict__)
+        if "__notes__" in state:
+            state["__notes__"] = list(state["__notes__"])
+        twin: LLMError = _rebuild(type(self), self.args, state)
         twin.__cause__ = self.__cause__
         twin.__suppress_context__ = self.__suppress_context__
         return twin

@@ -89,7 +89,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", omit_defaults=True)
         """
         try:
             return msgspec.json.decode(self.arguments_text or "{}")
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
             raise MalformedResponseError(
                 f"the arguments of tool call {self.name!r} are no valid JSON ({error}); "
                 "read `arguments_text` for what the model wrote"
@@ -141,6 +141,10 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     parts: tuple[Part, ...] = ()
     name: str | None = None
     extra: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.parts) is not tuple:  # a text is iterable too, and would be lost letter by letter
+            msgspec.structs.force_setattr(self, "parts", _parts_of(self.parts))
 
     @property
     def text(self) -> str:

@@ -72,7 +72,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     sink: Sink | None = None
     ledger: Ledger | None = None
     call: Call | None = None
-    _identity: str | None = None
+    _identity: tuple[str, str, str, tuple[Message, ...], Mapping[str, Any]] | None = None
 
     @classmethod
     def chat(
@@ -103,13 +103,26 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             InvalidRequestError: a parameter has no canonical form (a NaN, an object that is no plain data).
         """
         known = self._identity
-        if known is None:
-            params = self.params
+        params = self.params
+        # A copy that was made by other means than `evolve` carries the digest of what it was copied from.
+        if (
+            known is None
+            or known[3] is not self.messages
+            or known[4] is not params
+            or known[2] != self.model
+            or known[1] != self.kind
+        ):
             if params and not IRRELEVANT.isdisjoint(params):
                 params = {key: value for key, value in params.items() if key not in IRRELEVANT}
-            known = digest(self.kind, self.model, self.messages, params)
+            known = (
+                digest(self.kind, self.model, self.messages, params),
+                self.kind,
+                self.model,
+                self.messages,
+                self.params,
+            )
             force_setattr(self, "_identity", known)
-        return known
+        return known[0]
 
     @property
     def replayable(self) -> bool:

@@ -12,6 +12,7 @@ cancels with a `CutByLimit` as its message, and the recorder looks for it.
 from __future__ import annotations
 
 from asyncio import CancelledError, get_running_loop
+from socket import gaierror
 
 from msgspec.structs import replace
 
@@ -135,6 +136,8 @@ def _failed(attempt: Attempt, request: Request, error: BaseException, watch: _Wa
             known, exact = error.usage, True
         elif not error.processed and known is None:
             known, exact = Usage(), True
+    elif isinstance(error, ConnectionRefusedError | gaierror) and known is None:
+        known, exact = Usage(), True  # nobody was reached
     if exact:
         attempt.usage, attempt.usage_source = known, "exact"
         return
@@ -155,7 +158,7 @@ def estimate_prompt(request: Request) -> int:
 def _words(parts: tuple[object, ...]) -> str:
     return "".join(
         [
-            part.arguments_text if isinstance(part, ToolCall) else part.text
+            (part.arguments_text if isinstance(part, ToolCall) else part.text) or ""
             for part in parts
             if isinstance(part, Text | ToolCall | ToolResult | Reasoning)
         ]

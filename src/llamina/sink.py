@@ -115,7 +115,7 @@ class CommitSink(Sink):
         self._clock = clock
         self._hold = hold
         self._closed = False
-        self._owner: _Owning | None = None
+        self._owner: list[Event] | None = None  # the events of the writer that owns the stream
         self._first: float | None = None
 
     def begin(self) -> Writer:
@@ -124,8 +124,8 @@ class CommitSink(Sink):
 
     @property
     def committed(self) -> bool:
-        """Whether content has been delivered."""
-        return self._owner is not None
+        """Whether content has been delivered; of a stream that is held back nothing has."""
+        return self._owner is not None and not self._hold
 
     @property
     def first_event_at(self) -> float | None:
@@ -135,20 +135,20 @@ class CommitSink(Sink):
     @property
     def delivered(self) -> list[Event]:
         """The content that the consumer has got so far."""
-        return [] if self._owner is None or self._hold else self._owner.events
+        return [] if self._owner is None or self._hold else self._owner
 
     async def _deliver(self, event: Event) -> None:
         raise NotImplementedError
 
     def _claim(self, writer: _Owning) -> None:
-        if self._closed or self._owner is not None:
+        if self._closed or self.committed:
             raise StreamCommittedError(
                 "this stream has ended; an attempt that was left behind tried to deliver"
                 if self._closed
                 else "content of another attempt has already been delivered; a layer that tries again must ask "
                 "`request.replayable` first"
             )
-        self._owner = writer
+        self._owner = writer.events
         self._first = self._clock()
 
     def close(self) -> None:
@@ -161,10 +161,10 @@ class CommitSink(Sink):
         Raises:
             StreamDivergedError: what was streamed is not the beginning of *message*.
         """
-        owner = self._owner
-        streamed = owner.events if owner is not None else []
+        streamed = self._owner or []
         rest = remainder(streamed, message)
-        self._owner = writer = _Owning(self)
+        writer = _Owning(self)
+        self._owner = writer.events
         if self._hold:
             self._hold = False
             rest = [*streamed, *rest]
@@ -184,13 +184,17 @@ class _Owning(Writer):
 
     async def send(self, event: Event) -> None:
         sink = self._sink
-        if not event.content:
+        if not event.content or (not event.text and event in _EMPTY):
             return
-        if sink._owner is not self or sink._closed:
+        if sink._owner is not self.events or sink._closed:
             sink._claim(self)
         self.events.append(event)
         if not sink._hold:
             await sink._deliver(event)
+
+
+_EMPTY = (TextDelta(""), ReasoningDelta(""))
+"""Pieces without anything in them: providers open a stream with one; they commit nothing."""
 
 
 def remainder(streamed: list[Event], message: Message) -> list[Event]:
@@ -243,7 +247,8 @@ def _rest_of_calls(deltas: list[ToolCallDelta], calls: tuple[ToolCall, ...], res
         pieces = streamed[indices[place]]
         shown = "".join([piece.arguments for piece in pieces])
         name = next((piece.name for piece in pieces if piece.name), "")
-        if not call.arguments_text.startswith(shown) or (name and name != call.name):
+        id_ = next((piece.id for piece in pieces if piece.id), "")
+        if not call.arguments_text.startswith(shown) or (name and name != call.name) or (id_ and id_ != call.id):
             raise _diverged("a tool call")
         if shown != call.arguments_text or not name:
             missing = call.arguments_text[len(shown) :]

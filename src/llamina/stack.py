@@ -105,7 +105,8 @@ class Stack:
             return
         self._closed = True
         errors: list[Exception] = []
-        for part in (*self.layers, self.transport):
+        interrupted: BaseException | None = None
+        for part in {id(part): part for part in (*self.layers, self.transport)}.values():
             close = getattr(part, "aclose", None)
             if close is None:
                 continue
@@ -113,6 +114,10 @@ class Stack:
                 await close()
             except Exception as error:  # noqa: BLE001 - the others must be closed too; raised below
                 errors.append(error)
+            except BaseException as error:  # noqa: BLE001 - a cancellation too must not leave the others open
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
         if len(errors) == 1:
             raise errors[0]
         if errors:

@@ -32,7 +32,7 @@ __all__ = ["Stream"]
 class _Channel(CommitSink):
     """The commit point, in front of a bounded buffer that one consumer reads."""
 
-    __slots__ = ("_bound", "_held", "_reader", "_room", "_since", "abandoned", "buffer")
+    __slots__ = ("_bound", "_held", "_reader", "_since", "_waiting", "abandoned", "buffer")
 
     def __init__(self, bound: int, *, hold: bool) -> None:
         super().__init__(asyncio.get_running_loop().time, hold=hold)
@@ -40,7 +40,7 @@ class _Channel(CommitSink):
         self.abandoned = False
         self._bound = bound
         self._reader: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []  # one for each sender: a writer may be shared by tasks
         self._held = 0.0
         self._since: float | None = None
 
@@ -51,18 +51,31 @@ class _Channel(CommitSink):
         buffer.append(event)
         if self._reader is not None:
             self.wake()
-        while len(buffer) > self._bound:
+        while len(buffer) > self._bound and not self._closed:
             await self._wait_for_room()
 
     async def _wait_for_room(self) -> None:
-        self._since = self._clock()
-        self._room = asyncio.get_running_loop().create_future()
+        if self._since is None:
+            self._since = self._clock()
+        room = asyncio.get_running_loop().create_future()
+        self._waiting.append(room)
         try:
-            await self._room
+            await room
         finally:
-            self._room = None
-            self._held += self._clock() - self._since
-            self._since = None
+            self._waiting.remove(room)
+            if not self._waiting:
+                self._held += self._clock() - self._since
+                self._since = None
+
+    def _make_room(self) -> None:
+        for room in self._waiting:
+            if not room.done():
+                room.set_result(None)
+
+    def close(self) -> None:
+        """Nothing can be delivered from now on, and nobody waits to deliver."""
+        super().close()
+        self._make_room()
 
     def held(self) -> float:
         return self._held + (0.0 if self._since is None else self._clock() - self._since)
@@ -75,18 +88,20 @@ class _Channel(CommitSink):
 
     async def wait(self) -> None:
         """Wait until there is something."""
-        self._reader = asyncio.get_running_loop().create_future()
+        if self._reader is not None:
+            raise RuntimeError("another task reads this stream already; a stream has one reader")
+        reader = self._reader = asyncio.get_running_loop().create_future()
         try:
-            await self._reader
+            await reader
         finally:
-            self._reader = None
+            if self._reader is reader:
+                self._reader = None
 
     def take(self) -> Event:
         """The oldest event; the producer may go on once the buffer is half empty."""
         event = self.buffer.popleft()
-        room = self._room
-        if room is not None and len(self.buffer) <= self._bound // 2 and not room.done():
-            room.set_result(None)
+        if self._waiting and len(self.buffer) <= self._bound // 2:
+            self._make_room()
         return event
 
 
@@ -123,7 +138,7 @@ class Stream:
             LookupError: the stream has not ended; read its events or `await stream.complete()`.
         """
         if self._response is None:
-            if self._error is not None:
+            if self._error is not None or self._seen:
                 raise LookupError("this stream failed, it has no response") from self._error
             raise LookupError("this stream has not ended; read its events or `await stream.complete()` first")
         return self._response
@@ -154,8 +169,10 @@ class Stream:
         except LLMError as error:
             error.call = self._call
             self._error = error
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised at the consumer's side
+        except BaseException as error:
             self._error = error
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
         finally:
             if not self._joins_call:
                 self._call.finished = True
@@ -174,20 +191,23 @@ class Stream:
                 raise StopAsyncIteration
             if self._error is not None:
                 self._raise_once()
-                raise StopAsyncIteration
-            if channel.abandoned:
+            if self._seen or channel.abandoned:
                 raise StopAsyncIteration
             await channel.wait()
         return channel.take()
 
     def _raise_once(self) -> None:
-        if self._seen or self._error is None:
+        error, self._error = self._error, None
+        if self._seen or error is None:
             return
         self._seen = True
-        if isinstance(self._error, asyncio.CancelledError):
-            # Raised here as it is, it would look like a cancellation of the consumer.
-            raise LLMError("the call was cancelled from below, not by its consumer", call=self._call) from self._error
-        raise self._error
+        try:
+            if isinstance(error, asyncio.CancelledError):
+                # Raised here as it is, it would look like a cancellation of the consumer.
+                raise LLMError("the call was cancelled from below, not by its consumer", call=self._call) from error
+            raise error
+        finally:
+            del error  # its traceback holds this frame: a cycle that only the garbage collector would free
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -202,7 +222,7 @@ class Stream:
             await _finished(task)
             channel.buffer.clear()
             if isinstance(self._error, asyncio.CancelledError):
-                self._seen = True
+                self._seen, self._error = True, None
         if not task.cancelled() and task.exception() is not None:
             raise task.exception()  # type: ignore[misc]  # KeyboardInterrupt, SystemExit
         if error is None:
@@ -217,6 +237,7 @@ async def _finished(task: asyncio.Task[None]) -> None:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             interrupted = error
-            task.cancel()
+            if not task.cancelling():  # its clean-up is not cut short by a scope that cancels again and again
+                task.cancel()
     if interrupted is not None:
         raise interrupted

@@ -19,7 +19,7 @@ class Watch:
         self.clock = clock
         self.first = False
         self.last = clock()
-        self.sending = False
+        self.sending = 0  # a writer may be shared by tasks
 
     def writer(self, inner: Writer) -> Writer:
         return _Watched(inner, self)
@@ -35,11 +35,11 @@ class _Watched(Writer):
 
     async def send(self, event: Event) -> None:
         watch = self._watch
-        watch.sending = True
+        watch.sending += 1
         try:
             await self._inner.send(event)
         finally:
-            watch.sending = False
+            watch.sending -= 1
             watch.last = watch.clock()
             if event.content:
                 watch.first = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -128,9 +129,14 @@ class OwnTask:
     async def _run(self, call_next: Handler, request: Request) -> None:
         # The waiting side is woken from inside the task: one turn of the loop less than by a done-callback.
         try:
-            self.outcome = await call_next(request)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - raised again by `result`
-            self.outcome = error
+            outcome = await call_next(request)
+            if not self.ended.done():
+                self.outcome = outcome
+        except BaseException as error:  # raised again by `result`
+            if not self.ended.done():  # else nobody asks for it, and it would hold itself by its traceback
+                self.outcome = error
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
         finally:
             if not self.ended.done():
                 self.ended.set_result(None)
@@ -153,17 +159,20 @@ class OwnTask:
     async def cancel(self, *message: Any) -> None:
         """Cancel the work for its caller and wait while it cleans up, at most the grace."""
         if self.outcome is None and not self.task.done():
-            self.task.cancel(*message)
-            try:
-                await asyncio.wait([self.task], timeout=self._grace)
-            except asyncio.CancelledError:
+            if self.fired is None:  # else it is being cleaned up already
                 self.task.cancel(*message)
+            # Cancelled again: nobody waits any longer, the clean-up goes on in the background.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([self.task], timeout=self._grace)
 
     def result(self) -> Response:
         """What the work gave, or its error."""
-        outcome = self.outcome
+        outcome, self.outcome = self.outcome, None
         if isinstance(outcome, BaseException):
-            raise outcome
+            try:
+                raise outcome
+            finally:
+                del outcome  # its traceback holds this frame: a cycle that only the garbage collector would free
         assert outcome is not None
         return outcome
 

@@ -149,25 +149,37 @@ class CostMeter(Layer):
                 else:
                     in_flight = [*(in_flight or ()), attempt]
             if in_flight is not None:
-                self._settle_later(request, node, reservation, in_flight)
+                self._settle_later(request, node, reservation, in_flight, first)
             elif reservation is not None:
                 self._close(node, reservation)
         except Exception:  # noqa: BLE001 - the answer is delivered; the fault is counted and logged
-            self._counts.faults += 1
-            _log.warning("the cost meter could not account a call", exc_info=True)
+            self._fault()
+
+    def _fault(self) -> None:
+        self._counts.faults += 1
+        _log.warning("the cost meter could not account a call", exc_info=True)
 
     def _settle_later(
-        self, request: Request, node: Ledger, reservation: Reservation | None, in_flight: list[Attempt]
+        self,
+        request: Request,
+        node: Ledger,
+        reservation: Reservation | None,
+        in_flight: list[Attempt],
+        first: bool,  # noqa: FBT001
     ) -> None:
         """Work that a limit left behind still runs: charge it, and keep what is held for it, until it has ended."""
         waiting = len(in_flight)
 
         def ended(attempt: Attempt) -> None:
-            nonlocal waiting
+            nonlocal waiting, first
             waiting -= 1
-            self._charge(attempt, request, first=False)
-            if not waiting and reservation is not None:
-                self._close(node, reservation)
+            try:
+                self._charge(attempt, request, first)
+                first = False
+                if not waiting and reservation is not None:
+                    self._close(node, reservation)
+            except Exception:  # noqa: BLE001 - as in `_settle`
+                self._fault()
 
         for attempt in in_flight:
             attempt.when_settled(ended)

@@ -18,6 +18,7 @@ slow does slow the call: put a `logging.handlers.QueueHandler` in front of it.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from asyncio import get_running_loop
 from collections.abc import Callable
@@ -213,7 +214,11 @@ _LINE_ENDS = {ord(mark): f"\\u{ord(mark):04x}" for mark in "\x7f\x85\u2028\u2029
 
 def _json(value: Any) -> str:
     """JSON on one line, also for readers that take U+0085 or U+2028 for the end of one."""
-    return msgspec.json.encode(value, enc_hook=str).decode().translate(_LINE_ENDS)
+    try:
+        text = msgspec.json.encode(value, enc_hook=str).decode()
+    except UnicodeEncodeError:  # a lone surrogate
+        text = json.dumps(value, default=str)
+    return text.translate(_LINE_ENDS)
 
 
 class JSONFormatter(logging.Formatter):

@@ -18,7 +18,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from llamina.errors import ConfigurationError
+from llamina.errors import ConfigurationError, LLMError
 from llamina.events import Event, TextDelta
 from llamina.protocol import Handler, Middleware, Request, Response
 from llamina.sink import Writer
@@ -55,9 +55,16 @@ def map_text(function: Callable[[str], str], *, by: Literal["text", "line", "wor
             sink = request.sink
             if sink is not None:
                 request = replace(request, sink=sink.through(lambda writer: _Rewriting(writer, function, pieces)))
-            response = await call_next(request)
+            try:
+                response = await call_next(request)
+            except LLMError as error:
+                if error.partial is not None:
+                    error.partial = error.partial.with_text(rewrite(error.partial.text))
+                raise
             return response.with_text(rewrite(response.text))
 
+        if getattr(call_next, "records_attempts", False):
+            handle.records_attempts = True  # type: ignore[attr-defined]
         return handle
 
     layer.__name__ = f"map_text({getattr(function, '__name__', 'function')})"

@@ -100,6 +100,7 @@ class Timeout(Layer):
                 # The caller's own cancellation: it goes on as one, whatever a limit did meanwhile.
                 await run.cancel(*error.args)
                 self._leave(run)
+                run.outcome = None  # it may have come in the same turn; its traceback holds *run*
                 raise
             finally:
                 run.timer.cancel()
@@ -108,8 +109,12 @@ class Timeout(Layer):
             self._leave(run)
             self._cut(run.fired)
             if isinstance(run.outcome, LLMError):  # the work had an answer of its own to the cut
-                raise run.outcome
-            raise timed_out(run.fired, limits, request) from run.outcome
+                return run.result()
+            limit, cause, run.outcome = run.fired, run.outcome, None
+            try:
+                raise timed_out(limit, limits, request) from cause
+            finally:
+                del cause
 
         return handle
 

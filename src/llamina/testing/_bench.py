@@ -119,12 +119,14 @@ async def cancelled(run: Callable[[], Awaitable[Any]], cancel: Callable[[asyncio
         error = task.exception()
         seen = f"raised {error!r}" if error is not None else f"returned {task.result()!r}"
         raise Seen(f"the task was cancelled, but it {seen}")
+    expect(task.cancelling() > 0, "the cancellation was taken back with `uncancel`: scopes outside count it wrongly")
     return True
 
 
 async def still_works(stack: Stack, request: Request, when: str) -> Response:
     try:
         async with asyncio.timeout(7200):
+            await read_all(stack, request.with_params(conformance_streamed=True))
             return await stack(request)
     except TimeoutError:
         raise Seen(f"{when} the next call waits for ever: something was not given back") from None

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from llamina.call import Ledger
-from llamina.errors import InvalidRequestError, LLMError, ServerError
+from llamina.errors import InvalidRequestError, LLMError, ServerError, StreamCommittedError
 from llamina.events import TextDelta, fold
-from llamina.messages import Message, Text, UnknownPart, Usage
-from llamina.protocol import Handler, Request, Response
+from llamina.messages import Message, Reasoning, Text, ToolCall, UnknownPart, Usage
+from llamina.protocol import Handler, Request, Response, middleware
 from llamina.stack import Stack, build_stack
 
 from ._bench import Bench, CancelAt, Clauses, Seen, cancelled, expect, read_all, still_works
@@ -32,8 +32,9 @@ _clause = MIDDLEWARE.clause
 async def _request_reaches_below(bench: Bench) -> None:
     stack, fake = bench.stack("hello")
     unknown = UnknownPart({"type": "hologram", "depth": [1, 2.5, None]})
-    messages = (*bench.request.messages, Message("user", (Text("and this"), unknown), extra={"x": 1}))
+    messages = (*bench.request.messages, Message("user", (Text("and this"), unknown), "ada", {"x": 1}))
     request = bench.request.evolve(messages=messages).with_params(temperature=0.5, a_new_parameter={"deep": [1]})
+    request = request.with_cache(ttl=60)
 
     await stack(request)
 
@@ -42,21 +43,45 @@ async def _request_reaches_below(bench: Bench) -> None:
     expect(seen.params.get("temperature") == 0.5, "the parameter temperature was lost or changed")
     expect(any([unknown in message.parts for message in seen.messages]), "an unknown part of a message was lost")
     expect(seen.tags == request.tags, f"the tags {dict(request.tags)} became {dict(seen.tags)}")
+    kept = any([message.extra == {"x": 1} and message.name == "ada" for message in seen.messages])
+    expect(kept, "the name or a further field of a message was lost")
+    expect(seen.cache == request.cache, "what the request says to caches was lost")
     expect(seen.call is not None, "the call was lost on the way down")
 
 
 @_clause("response-comes-back", "every field of the response comes back, known or not")
 async def _response_comes_back(bench: Bench) -> None:
-    given = answer("hello", usage=Usage(3, 4), id="r1", model="model", extra={"a_new_field": {"deep": [1]}})
-    stack, _ = bench.stack(given)
+    parts = (
+        Reasoning("hm", raw={"signature": "s"}),
+        Text("hello"),
+        ToolCall("c1", "look", "{}"),
+        UnknownPart({"x": 1}),
+    )
+    said = {"id": "r1", "model": "model", "request_id": "q1", "raw_finish_reason": "tool_use"}
+    extra = {"a_new_field": {"deep": [1]}}
+    given = Response(
+        Message("assistant", parts),
+        Usage(3, 4),
+        "tool_calls",
+        extra=copy.deepcopy(extra),
+        rate_limit={"left": 1},
+        **said,
+    )
+    stack, _ = bench.stack(given, repeat=True)
 
-    response = await stack(bench.request)
+    for again in (False, True):
+        response = await stack(bench.request)
 
-    expect(isinstance(response, Response), f"a {type(response).__name__} came back instead of a Response")
-    expect(response.usage == given.usage, f"usage {given.usage!r} became {response.usage!r}")
-    expect(response.extra == given.extra, "an unknown field of the answer was lost")
-    expect((response.id, response.model) == (given.id, given.model), "the id or the model of the answer was lost")
-    expect(bool(response.call.id), "the response has no call")
+        expect(isinstance(response, Response), f"a {type(response).__name__} came back instead of a Response")
+        expect(response.usage == given.usage, f"usage {given.usage!r} became {response.usage!r}")
+        kept = [part for part in response.message.parts if type(part) is not Text]  # a layer may rewrite text
+        expect(kept == [part for part in parts if type(part) is not Text], "a part of the message was lost or changed")
+        expect(response.finish_reason == "tool_calls", f"the finish reason became {response.finish_reason!r}")
+        expect(response.extra == extra, "an unknown field of the answer was lost, or the answer was written into")
+        lost = [name for name, value in said.items() if getattr(response, name) != value]
+        expect(again or response.rate_limit == {"left": 1}, "what the answer says of rate limits was lost")
+        expect(not lost, f"fields of the answer were lost: {lost}")
+        expect(bool(response.call.id), "the response has no call")
 
 
 @_clause("request-is-a-value", "a request is never changed, only copied; it can be sent many times")
@@ -140,6 +165,13 @@ async def _errors_pass_through(bench: Bench) -> None:
                 expect(seen is error, f"{error!r} became {seen!r}" if seen != error else f"{error!r} was copied")
             else:
                 raise Seen(f"{error!r} was swallowed")
+    for streams in (False, True):
+        mendable = ServerError("a failure that some layers mend")
+        stack, _ = bench.stack([mendable] * 5)
+        try:
+            await (read_all(stack, bench.request) if streams else stack(bench.request))
+        except Exception as seen:  # noqa: BLE001 - compared below
+            expect(seen is mendable, f"{mendable!r} became {seen!r}")
 
 
 @_clause("free-after-error", "after a failure everything that was held is given back")
@@ -178,14 +210,33 @@ async def _streams_and_returns_alike(bench: Bench) -> None:
 
 @_clause("nothing-twice", "no content is delivered twice, and none after an error")
 async def _nothing_twice(bench: Bench) -> None:
-    stack, _ = bench.stack([["par", ServerError("cut")], ["never", " twice"], ["never", " twice"]])
+    script = [["par", ServerError("cut")], ["never", " twice"], ["never", " twice"]]
+    await _nothing_twice_in(bench.stack(script)[0], bench.request)
+    stack = build_stack([bench.build(), _tries_again], FakeTransport(script))  # a layer below sees the commit point too
+    await _nothing_twice_in(stack, bench.request)
+    await stack.aclose()
+
+
+@middleware
+async def _tries_again(request: Request, call_next: Handler) -> Response:
+    try:
+        return await call_next(request)
+    except ServerError:
+        if not request.replayable:
+            raise
+    return await call_next(request)
+
+
+async def _nothing_twice_in(stack: Stack, request: Request) -> None:
     seen: list[str] = []
     try:
-        async with stack.stream(bench.request) as stream:
+        async with stack.stream(request) as stream:
             async for event in stream:
                 seen.append(event.text)  # noqa: PERF401 - what came before an error counts
-    except LLMError:
+    except LLMError as error:
         expect("".join(seen) in ("par", ""), f"after the cut, {seen} had been delivered")
+        tried_again = isinstance(error, StreamCommittedError)
+        expect(not tried_again, "the provider was asked again after delivery; ask `request.replayable` first")
     else:
         expect(seen.count("par") == 0, f"two attempts were mixed in one stream: {seen}")
 
@@ -207,7 +258,7 @@ async def _attempts_begin_afresh(bench: Bench) -> None:
 
 @_clause("free-after-leaving", "a consumer who leaves a stream early frees everything, at once")
 async def _free_after_leaving(bench: Bench) -> None:
-    stack, fake = bench.stack([["Hel", 3600.0, "lo"]] * 12 + [["Hel", "lo"]] * 3)
+    stack, fake = bench.stack([["Hel", 3600.0, "lo"]] * 12 + [["Hel", "lo"]] * 4)
     loop = asyncio.get_running_loop()
     for number in range(12):
         started = loop.time()
@@ -291,12 +342,20 @@ async def _no_context_leak(bench: Bench) -> None:
     before = dict(contextvars.copy_context())
     stack, _ = bench.stack("hello")
     await stack(bench.request)
+    failing, _ = bench.stack(InvalidRequestError("bad"))
+    with contextlib.suppress(LLMError):
+        await failing(bench.request)
     after = dict(contextvars.copy_context())
     changed = [variable.name for variable in after if variable not in before or before[variable] is not after[variable]]
     expect(not changed, f"context variables changed in the caller's context: {changed}")
 
 
 _PIECES: list[Any] = [0.25, "Hel", 0.25, "lo", 0.25]
+_LASTS = 500_000  # requests of this number and above last, so that what still runs after a cancellation is seen to
+
+
+def _pieces(request: Request) -> list[Any]:
+    return [*_PIECES, 600.0] if request.params["conformance_number"] >= _LASTS else _PIECES
 
 
 async def _every_cancellation(bench: Bench, run: Callable[[Stack, Request], Awaitable[Any]]) -> None:
@@ -329,19 +388,20 @@ async def _every_cancellation(bench: Bench, run: Callable[[Stack, Request], Awai
         return strike
 
     # One stack for all of them: what is lost a little each time shows in the end, also where there are many permits.
-    stack, fake = bench.stack([_PIECES], repeat=True)
+    stack, fake = bench.stack(_pieces)
 
     async def strike_and_go_on(strike: Callable[[Stack, Request], Awaitable[bool]], number: int) -> bool:
         struck = await strike(stack, bench.numbered(number))
         await asyncio.sleep(30)
         expect(fake.in_flight == 0, f"after the cancellation {fake.in_flight} calls of the provider still ran")
-        await still_works(stack, bench.numbered(number + 10_000), "after a cancellation")
+        await still_works(stack, bench.numbered(number % _LASTS + 10_000), "after a cancellation")
         return struck
 
     moments += [after(0, turns) for turns in range(8)]
     moments += [after(seconds, turns) for seconds in (0.25, 0.5, 0.75) for turns in range(4)]
     for number, strike in enumerate(moments):
         await strike_and_go_on(strike, number)
+        await strike_and_go_on(strike, _LASTS + number)
     for step in range(1, 60):
         if not await strike_and_go_on(at_step(step), 1000 + step):
             return

@@ -55,11 +55,11 @@ class FakeTransport:
         self.provider = provider
         if isinstance(script, list | tuple):
             for place, item in enumerate(script):
-                check_item(item, where=f"FakeTransport.script[{place}]")
+                _check(item, where=f"FakeTransport.script[{place}]")
             self._script: Sequence[Any] = list(script)
             self._repeat = repeat
         else:
-            check_item(script, where="FakeTransport.script")
+            _check(script, where="FakeTransport.script")
             self._script = [script]
             self._repeat = True
         self.requests: list[Request] = []
@@ -79,8 +79,9 @@ class FakeTransport:
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
-            while inspect.isroutine(item) or inspect.isawaitable(item):
+            while inspect.isawaitable(item) or (callable(item) and not isinstance(item, type)):
                 item = await item if inspect.isawaitable(item) else item(request)
+                _check(item, where="what a function of FakeTransport.script gave")
             response = await self._play(item, request)
         except LLMError as error:
             if error.usage is not None:
@@ -118,11 +119,17 @@ class FakeTransport:
             elif isinstance(piece, BaseException) or (isinstance(piece, type) and issubclass(piece, BaseException)):
                 if events and isinstance(piece, LLMError) and piece.partial is None:
                     piece.partial = Response(fold(events), model=request.model)
-                raise piece
+                raise piece if isinstance(piece, type) else piece.with_traceback(None)  # played again, it would grow
             elif isinstance(piece, Response):
                 return await self._finish(piece, events, out, request)
+            elif isinstance(piece, str):
+                await self._send(TextDelta(piece), events, out)
+            elif isinstance(piece, Event):
+                await self._send(piece, events, out)
             else:
-                await self._send(TextDelta(piece) if isinstance(piece, str) else piece, events, out)
+                raise ConfigurationError(
+                    f"{piece!r} is no piece of a timeline; use text, a pause, an event or an error"
+                )
         return await self._finish(Response(fold(events), None, "stop"), events, out, request)
 
     async def _finish(self, response: Response, events: list[Event], out: Writer, request: Request) -> Response:
@@ -151,6 +158,16 @@ class FakeTransport:
     def __repr__(self) -> str:
         items = f"{len(self._script)} items" if not self._repeat else "for ever"
         return f"FakeTransport({items}, {self.calls} calls)"
+
+
+def _check(item: Any, *, where: str) -> None:
+    """Refuse what cannot be played: as a plain call it would be an empty answer."""
+    check_item(item, where=where)
+    known = isinstance(item, str | Response | BaseException | list | tuple | asyncio.Event | Event)
+    if not known and not callable(item) and not inspect.isawaitable(item):
+        raise ConfigurationError(
+            f"{where} is {item!r}, which is no item of a script; use text, a Response, an error, a function or a timeline"
+        )
 
 
 Item = str | Response | BaseException | Callable[[Request], Any] | list[Any]
