@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from .edge import standalone
 from .protocol import Handler
 
@@ -32,6 +30,8 @@ class Layer:
         return standalone(self.wrap, call_next)
 
     def __repr__(self) -> str:
+        import attrs  # loaded by the first layer, not by `import llamina`
+
         # What differs from the defaults: a picture of a stack is read by people.
         shown = [
             f"{setting.name}={getattr(value, '__name__', None) or repr(value)}"
@@ -48,6 +48,8 @@ class Layer:
 
 
 def _is_usual(value: Any, usual: Any) -> bool:
+    import attrs
+
     if usual is attrs.NOTHING:
         return False
     if isinstance(usual, attrs.Factory):  # type: ignore[arg-type]

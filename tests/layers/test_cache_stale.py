@@ -117,7 +117,7 @@ async def test_the_caller_who_started_a_renewal_may_leave() -> None:
 async def test_closing_waits_for_renewals() -> None:
     """Nothing is left running behind a closed stack, and what it brings is still stored."""
     layer = cache()
-    async with build_stack([layer], FakeTransport(["old", [5.0, "new"]])) as stack:
+    async with build_stack([layer], FakeTransport(["old", [4.0, "new"]])) as stack:
         await stack(ASK)
         await asyncio.sleep(20)
         await stack(ASK)

@@ -17,7 +17,6 @@ from llamina.transports import HTTPTransport
 ASK = Request.chat("m", "hello")
 
 
-@pytest.mark.xfail(reason="a late timer is taken for a slow store")
 def test_a_loop_that_was_held_up_does_not_turn_the_store_off(tmp_path: Path) -> None:
     """A store that answered at once is not given up because the event loop itself was busy for a while."""
     transport = FakeTransport(["one", "two", "three"])
@@ -36,7 +35,6 @@ def test_a_loop_that_was_held_up_does_not_turn_the_store_off(tmp_path: Path) -> 
     assert response.call.cache == "hit"
 
 
-@pytest.mark.xfail(reason="the drain has no end")
 @simulated_time
 async def test_closing_does_not_wait_for_a_renewal_that_hangs() -> None:
     """`aclose` gives a background renewal some time, then cancels it."""
@@ -60,7 +58,6 @@ async def test_closing_does_not_wait_for_a_renewal_that_hangs() -> None:
     assert asyncio.get_running_loop().time() - began < 60
 
 
-@pytest.mark.xfail(reason="two loops that take turns push each other's flight out of its slot")
 def test_two_loops_share_one_flight_each() -> None:
     """Callers of two event loops who take turns make one upstream call for each loop, no more."""
     calls = 0

@@ -34,12 +34,16 @@ __all__ = ["Flight", "Flights"]
 
 
 class Flights:
-    """What is in the air: the flights that can be joined, by key, and the tasks of those that everybody left."""
+    """What is in the air: the flights that can be joined, by key, and the tasks of those that everybody left.
 
-    __slots__ = ("begun", "cancelled", "in_flight", "joined", "leaving", "slots")
+    Two loops cannot share a flight. Once they have met (`apart`), a key names the loop too.
+    """
+
+    __slots__ = ("apart", "begun", "cancelled", "in_flight", "joined", "leaving", "slots")
 
     def __init__(self) -> None:
-        self.slots: dict[Key, Flight] = {}
+        self.apart = False
+        self.slots: dict[Key | tuple[int, Key], Flight] = {}
         self.leaving: set[asyncio.Task[None]] = set()
         self.begun = self.joined = self.in_flight = self.cancelled = 0
 
@@ -71,7 +75,7 @@ class Flight:
         "task",
     )
 
-    def __init__(self, key: Key, flights: Flights, request: Request) -> None:
+    def __init__(self, key: Key | tuple[int, Key], flights: Flights, request: Request) -> None:
         self._key = key
         self._loop = get_running_loop()
         self.call = Call(request.tags, Ledger())
@@ -100,6 +104,10 @@ class Flight:
             and self.call is not request.call
             and (self.sink is None or len(self.sink.events) <= max_buffer)
         )
+
+    def elsewhere(self) -> bool:
+        """Whether it belongs to another loop, so that its slot is not ours to take."""
+        return self._loop is not get_running_loop()
 
     async def _run(self, call_next: Handler, request: Request) -> None:
         try:

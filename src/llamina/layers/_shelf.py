@@ -5,7 +5,8 @@
     entry = await found if isawaitable(found) else found
     await shelf.put(key, value, ttl=60, stale=0.0)
 
-A fault of the store is a miss and a warning; a store that did not answer in time is left alone for a while.
+A fault of the store is a miss and a warning; a store that did not answer in time is left alone for a while. When it was
+the event loop that came late, nobody knows whether the store was slow: then it is a miss, and nothing more.
 
 What a store takes long to keep is found all the same: while a `set` is under way its value is answered from here, and a
 `get` that was under way when a value came gets that value in place of a miss that is no longer true.
@@ -30,6 +31,9 @@ __all__ = ["Shelf"]
 
 _QUIET = 60.0
 """Seconds between two warnings of one cache at least."""
+
+_LATE = 0.02
+"""Seconds after which a timer that fires late says more about a busy event loop than about the store."""
 
 _logger = logging.getLogger("llamina")
 
@@ -80,11 +84,12 @@ class Shelf:
         look = self._looks.setdefault(key, _Look())
         look.waiting += 1
         entry = None
+        limit = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with limit:
                 entry = _entry(await _rest_of(getting, waits_for))
         except Exception as error:  # noqa: BLE001 - as above
-            self.failed("get", error)
+            self.failed("get", error, rest=not _late(limit))
         finally:
             look.waiting -= 1
             if not look.waiting:
@@ -100,6 +105,7 @@ class Shelf:
             look.value = value
         if self._rests_until is not None and self._rests():
             return False
+        limit = asyncio.timeout(self._timeout)
         try:
             setting: Any = self.store.set(key, value, ttl=ttl, stale=stale)
             try:
@@ -108,31 +114,33 @@ class Shelf:
                 return True
             self._coming[key] = value
             try:
-                async with asyncio.timeout(self._timeout):
+                async with limit:
                     await _rest_of(setting, waits_for)
             finally:
                 if self._coming.get(key) is value:
                     del self._coming[key]
         except Exception as error:  # noqa: BLE001 - as above
-            self.failed("set", error)
+            self.failed("set", error, rest=not _late(limit))
             return False
         return True
 
     async def drop(self, key: str) -> None:
         """Forget *key*, if the store can."""
+        limit = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with limit:
                 await self.store.delete(key)
         except Exception as error:  # noqa: BLE001 - as above
-            self.failed("delete", error)
+            self.failed("delete", error, rest=not _late(limit))
 
-    def failed(self, doing: str, error: Exception) -> None:
-        """Count a fault, leave a store that hangs alone for a while, and warn once a minute."""
+    def failed(self, doing: str, error: Exception, *, rest: bool = True) -> None:
+        """Count a fault, leave a store that hangs alone for a while (if *rest*), and warn once a minute."""
         self.errors += 1
         now = get_running_loop().time()
-        if isinstance(error, TimeoutError):
+        if rest and isinstance(error, TimeoutError):
             self._rests_until = now + self._rest
-        if self._quiet_until is not None and now < self._quiet_until:
+        quiet_until = self._quiet_until
+        if quiet_until is not None and now < quiet_until:
             return
         self._quiet_until = now + _QUIET
         with contextlib.suppress(Exception):  # a log handler that raises fails no call either
@@ -146,11 +154,19 @@ class Shelf:
             )
 
     def _rests(self) -> bool:
-        assert self._rests_until is not None
-        if get_running_loop().time() < self._rests_until:
+        until = self._rests_until  # read once: a thread with a loop of its own may clear it meanwhile
+        if until is None:
+            return False
+        if get_running_loop().time() < until:
             return True
         self._rests_until = None
         return False
+
+
+def _late(limit: asyncio.Timeout) -> bool:
+    """Whether *limit* struck so late that the loop was held up."""
+    when = limit.when()
+    return limit.expired() and when is not None and get_running_loop().time() - when > _LATE
 
 
 def _entry(found: Any) -> Entry | None:

@@ -42,6 +42,9 @@ from ._shelf import Shelf
 
 __all__ = ["Cache"]
 
+_DRAIN = 5.0
+"""Seconds that closing waits for answers that are being renewed."""
+
 SCHEMA = 1
 """Version of what is stored; a value of another version is a miss."""
 
@@ -233,7 +236,7 @@ class Cache(Layer):
     def _refresh(self, key: str, request: Request, call_next: Handler) -> None:
         """Renew a stale answer in the background, unless that is being done."""
         running = self._refreshing.get(key)
-        if (running is not None and not running.done()) or (request.cache is not None and request.cache.no_store):
+        if (running is not None and _alive(running)) or (request.cache is not None and request.cache.no_store):
             return
         call = Call(request.tags, Ledger())
         request = replace(request, deadline=None, sink=None, ledger=call.ledger, call=call)
@@ -245,7 +248,9 @@ class Cache(Layer):
                 self._counts.refresh_failures += 1
             finally:
                 call.finished = True
-                del self._refreshing[key]
+                # Another may have taken the place of one that was thought to be lost.
+                if self._refreshing.get(key) is asyncio.current_task():
+                    del self._refreshing[key]
 
         # In a context of its own: what the caller had in his is not for those who get the new answer.
         task = get_running_loop().create_task(refresh(), name="llamina cache refresh", context=Context())
@@ -266,13 +271,25 @@ class Cache(Layer):
         }
 
     async def aclose(self) -> None:
-        """Wait for the answers that are being renewed, then close the store."""
+        """Wait for the answers that are being renewed, at most 5 seconds, then close the store."""
         loop = get_running_loop()
-        while running := [task for task in self._refreshing.values() if task.get_loop() is loop]:
-            await asyncio.wait(running)
+        running = [task for task in list(self._refreshing.values()) if task.get_loop() is loop]
+        if running:
+            _, hanging = await asyncio.wait(running, timeout=_DRAIN)
+            for task in hanging:
+                task.cancel()
+            if hanging:
+                await asyncio.wait(hanging)
         close: Callable[[], Awaitable[None]] | None = getattr(self.store, "aclose", None)
         if close is not None:
             await close()
+
+
+def _alive(task: asyncio.Task[None]) -> bool:
+    """Whether *task* will end: the loop of one that was left behind, or lost in a fork, never runs again."""
+    loop = task.get_loop()
+    # A child process has the loop of its parent as it was then, neither closed nor ever going on.
+    return not task.done() and (loop is get_running_loop() or (not loop.is_closed() and loop.is_running()))
 
 
 def _deterministic(request: Request) -> bool:

@@ -27,7 +27,7 @@ from llamina.protocol import Handler, Request, Response
 
 from ._flight import Flight, Flights
 from ._limits import Limits
-from ._sharing import leaves_traces, scope_names, sharing_key
+from ._sharing import Key, leaves_traces, scope_names, sharing_key
 from ._work import run_in_place
 
 __all__ = ["Dedup"]
@@ -50,6 +50,8 @@ def _variables(value: Any) -> tuple[ContextVar[Any], ...]:
 @frozen(eq=False, slots=False, repr=False)
 class Dedup(Layer):
     """One flight for all callers who want the same at the same time.
+
+    One object may serve several event loops: each has flights of its own, which its callers alone join.
 
     Args:
         scope: names of tags that keep callers apart, besides `tenant`, which always does.
@@ -78,8 +80,13 @@ class Dedup(Layer):
         async def handle(request: Request) -> Response:
             if not (shares_plain and not request.params) and shares_nothing(request):
                 return await call_next(request)
-            key = key_of(request) if request.tags else request.identity
-            flight = slots.get(key)
+            shared: Key = key_of(request) if request.tags else request.identity
+            key: Key | tuple[int, Key] = shared
+            flight = slots.get(shared)
+            if flights.apart or (flight is not None and flight.elsewhere()):
+                flights.apart = True  # from now on: a flight must be found after that of the other loop has ended
+                key = (id(asyncio.get_running_loop()), shared)
+                flight = slots.get(key) or (None if flight is None or flight.elsewhere() else flight)
             if flight is not None and flight.admits(request, max_buffer):
                 flights.joined += 1
             else:

@@ -29,7 +29,7 @@ OTHER = "other"
 # What callers send must not grow memory without end: names that have rows ("model" and "provider" among them), and kinds
 # of calls that are told apart before they are folded into sums.
 _TAGS = 32
-_KINDS = 4096
+_KINDS = 1024
 
 
 class Totals(msgspec.Struct):
