@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from .call import Call, Ledger
 from .errors import InvalidRequestError, LLMError
 from .events import Event
-from .protocol import Handler, Request, Response
+from .protocol import Handler, Request, Response, expect_response
 from .record import record
 from .sink import CommitSink, Sink, Writer
 
@@ -66,13 +66,15 @@ async def open_call(handler: Handler, request: Request, *, hold: bool = False) -
         raise
     finally:
         call.finished = True
+    if type(response) is not Response:
+        expect_response(response, "a layer of the stack")
     return response if response._call is call else replace(response, _call=call)
 
 
 async def _forward(handler: Handler, request: Request, target: Sink, *, hold: bool) -> Response:
     outlet = _Forward(target, asyncio.get_running_loop().time, hold=hold)
     try:
-        response = await handler(replace(request, sink=outlet))
+        response = expect_response(await handler(replace(request, sink=outlet)), "a layer of the stack")
         await outlet.finish(response.message)
     except _SinkError as error:
         raise error.__cause__ or error  # noqa: B904 - to the caller it is the error of their own code

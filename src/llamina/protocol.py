@@ -38,6 +38,7 @@ __all__ = [
     "Request",
     "Response",
     "evolve",
+    "expect_response",
     "explain_identity",
     "middleware",
 ]
@@ -269,6 +270,19 @@ def middleware(function: Callable[[Request, Handler], Awaitable[Response]]) -> M
     # The function's own signature is not the Middleware's.
     del wrap.__wrapped__
     return wrap
+
+
+def expect_response(value: Any, who: str) -> Response:
+    """*value*, if it is a Response.
+
+    Raises:
+        TypeError: it is none; *who* returned it, mostly for want of a `return`.
+    """
+    if isinstance(value, Response):
+        return value
+    raise TypeError(
+        f"{who} returned {type(value).__name__}; a handler must return a Response: `return await call_next(request)`"
+    )
 
 
 def evolve(value: Any, **changes: Any) -> Any:

@@ -12,9 +12,9 @@ stack that is only called closes nothing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from .edge import belongs_to_call, open_call
 from .errors import ConfigurationError
@@ -40,6 +40,12 @@ def build_stack(
     Raises:
         ConfigurationError: a layer or the transport cannot be called the way it must be.
     """
+    given: Any = layers
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        raise ConfigurationError(
+            f"build_stack.layers must be a list of layers, got {type(layers).__name__}; "
+            "write build_stack([Cache(), Retry()], transport)"
+        )
     return Stack(tuple(layers), transport, hold_streams=hold_streams, stream_buffer=stream_buffer)
 
 
@@ -69,12 +75,12 @@ class Stack:
                 )
         self._handler = handler
 
-    def __call__(self, request: Request) -> Awaitable[Response]:
+    def __call__(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send *request* through the layers; await the complete Response."""
         if type(request) is Request and request.call is None:  # the common case, without a call more
             return open_call(self._handler, request, hold=self._hold)
         if belongs_to_call(request):
-            return self._handler(request)
+            return cast("Coroutine[Any, Any, Response]", self._handler(request))
         return open_call(self._handler, request, hold=self._hold)
 
     def stream(self, request: Request) -> Stream:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from .call import Call, Ledger
 from .errors import LLMError
 from .events import Event
-from .protocol import Handler, Request, Response
+from .protocol import Handler, Request, Response, expect_response
 from .sink import CommitSink
 
 __all__ = ["Stream"]
@@ -138,6 +138,8 @@ class Stream:
             LookupError: the stream has not ended; read its events or `await stream.complete()`.
         """
         if self._response is None:
+            if self._channel is not None and self._channel.abandoned:
+                raise LookupError("this stream was left early, it has no response; `stream.call` has what was recorded")
             if self._error is not None or self._seen:
                 raise LookupError("this stream failed, it has no response") from self._error
             raise LookupError("this stream has not ended; read its events or `await stream.complete()` first")
@@ -163,7 +165,7 @@ class Stream:
 
     async def _run(self, request: Request, channel: _Channel) -> None:
         try:
-            response = await self._handler(request)
+            response = expect_response(await self._handler(request), "a layer of the stack")
             await channel.finish(response.message)
             self._response = response if response._call is self._call else replace(response, _call=self._call)
         except LLMError as error:

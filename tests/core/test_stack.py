@@ -10,6 +10,7 @@ import pytest
 
 from llamina import (
     ConfigurationError,
+    Dedup,
     Handler,
     InvalidRequestError,
     RateLimitError,
@@ -244,6 +245,7 @@ async def undecorated(request: Request, call_next: Handler) -> Response:
         ([Retry], FakeTransport(), "Retry(...)"),
         ([undecorated], FakeTransport(), "@middleware"),
         (["retry"], FakeTransport(), "must be a layer"),
+        (Retry(), FakeTransport(), "must be a list of layers"),
         ([lambda call_next: None], FakeTransport(), "returned NoneType"),
         ([], FakeTransport, "build it first"),
         ([], "echo", "must be a handler"),
@@ -271,6 +273,25 @@ async def test_a_handler_that_returns_no_response_is_named() -> None:
 
     with pytest.raises(TypeError, match="must return a Response"):
         await build_stack([], forgets)(REQUEST)
+
+
+@pytest.mark.parametrize("layers", [[], [Timeout(5)], [Timeout(5, grace=None)], [Dedup()], [Retry()]])
+@pytest.mark.parametrize("streams", [False, True])
+@simulated_time
+async def test_a_layer_that_forgets_to_return_is_told_so(layers: list[Any], streams: bool) -> None:
+    """The commonest mistake gets a sentence, whatever stands above it."""
+
+    @middleware
+    async def forgets(request: Request, call_next: Handler) -> Response:
+        await call_next(request)  # type: ignore[return]
+
+    stack = build_stack([*layers, forgets], FakeTransport())
+    with pytest.raises(TypeError, match="returned NoneType; a handler must return a Response"):
+        if streams:
+            async with stack.stream(REQUEST) as stream:
+                await stream.complete()
+        else:
+            await stack(REQUEST)
 
 
 @simulated_time

@@ -289,6 +289,18 @@ async def test_the_classifier_can_be_replaced() -> None:
     assert await outcome(build_stack([retry(retry_on=lambda error: isinstance(error, KeyError))], fake)) == "hello"
 
 
+@pytest.mark.parametrize("chosen", [KeyError, (KeyError, OSError), [KeyError]])
+@simulated_time
+async def test_classes_of_errors_say_what_is_tried_again(chosen: Any) -> None:
+    """A class, or several, in place of a function: these are tried again, others are not."""
+    fake = FakeTransport([KeyError("mine"), "hello", ServerError("not chosen")])
+    stack = build_stack([retry(retry_on=chosen)], fake)
+
+    assert await outcome(stack) == "hello"
+    assert isinstance(await outcome(stack), ServerError)
+    assert fake.calls == 3
+
+
 @simulated_time
 async def test_a_learning_backoff_slows_first_tries_after_throttling() -> None:
     """Until something was throttled it adds nothing; then the client itself slows down."""
@@ -369,6 +381,8 @@ def test_tries_are_what_the_script_and_the_limit_say(script: list[Any], attempts
         ({"attempts": 0}, "leave Retry out"),
         ({"attempts": 2.5}, "Retry.attempts"),
         ({"attempts": True}, "Retry.attempts"),
+        ({"retry_on": "429"}, "Retry.retry_on"),
+        ({"retry_on": [ServerError, "429"]}, "Retry.retry_on"),
         ({"backoff": Exponential}, "Retry.backoff"),
         ({"backoff": 3}, "Retry.backoff"),
         ({"backoff": {"RateLimitError": Constant(1)}}, "error classes"),

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from llamina.call import Call, Ledger
 from llamina.errors import LLMError
-from llamina.protocol import Handler, Request, Response
+from llamina.protocol import Handler, Request, Response, expect_response
 
 from ._flight_stream import FlightSink
 from ._sharing import Key
@@ -111,7 +111,7 @@ class Flight:
 
     async def _run(self, call_next: Handler, request: Request) -> None:
         try:
-            self.response = await call_next(request)
+            self.response = expect_response(await call_next(request), "the handler below Dedup")
         except Exception as error:  # noqa: BLE001 - raised again in the callers
             self.error = error
         except BaseException as error:

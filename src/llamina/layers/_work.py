@@ -10,7 +10,7 @@ from typing import Any
 
 from llamina.errors import LLMError, RequestTimeoutError
 from llamina.events import fold
-from llamina.protocol import Handler, Request, Response
+from llamina.protocol import Handler, Request, Response, expect_response
 from llamina.record import CutByLimit
 
 from ._limits import Limits
@@ -129,7 +129,7 @@ class OwnTask:
     async def _run(self, call_next: Handler, request: Request) -> None:
         # The waiting side is woken from inside the task: one turn of the loop less than by a done-callback.
         try:
-            outcome = await call_next(request)
+            outcome = expect_response(await call_next(request), "the handler below Timeout")
             if not self.ended.done():
                 self.outcome = outcome
         except BaseException as error:  # raised again by `result`

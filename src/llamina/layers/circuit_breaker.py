@@ -94,6 +94,8 @@ def _final(_layer: Any, attribute: Any, value: Any) -> Any:
 class CircuitBreaker(Layer):
     """Refuse calls to a service that keeps failing.
 
+    One object serves one event loop at a time: threads that run loops of their own take a breaker each.
+
     Args:
         fail_max: failures in a row that open a circuit; None: do not count them in a row.
         reset_timeout: seconds that a circuit stays open the first time.

@@ -53,6 +53,19 @@ def _usable(_layer: Any, _field: Any, value: Any) -> None:
             )
 
 
+def _decider(value: Any) -> Callable[[BaseException], bool]:
+    kinds = tuple(value) if isinstance(value, tuple | list | set | frozenset) else (value,)
+    if kinds and all([isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds]):
+        return lambda error: isinstance(error, kinds)
+    if isinstance(value, type) or not callable(value):
+        raise ConfigurationError(
+            f"Retry.retry_on must be a function of an error, or classes of errors, got {value!r}; "
+            "write lambda error: isinstance(error, RateLimitError)"
+        )
+    decide: Callable[[BaseException], bool] = value
+    return decide
+
+
 class _Counts:
     """What the layer has done so far."""
 
@@ -73,7 +86,7 @@ class Retry(Layer):
         attempts: total tries, at least 1.
         backoff: how long to wait between tries, or one policy per error class (the nearest class wins; what is not
             listed waits as `Exponential()`).
-        retry_on: `error -> bool`, in place of the default classifier.
+        retry_on: `error -> bool` in place of the default classifier, or classes of errors that are tried again.
         budget: bounds retries over all calls of this layer, so that an outage is not answered by a storm; None for none.
         retry_after_max: seconds; a longer wait that the server asks for is not waited for, the error is raised.
         side_effects: `request -> bool`: such a request is tried again only after a failure that certainly came before
@@ -88,7 +101,9 @@ class Retry(Layer):
         default=3, validator=at_least(1, remedy="leave Retry out of the stack to disable it", integer=True)
     )
     backoff: BackoffChoice = field(factory=Exponential, kw_only=True, validator=_usable)
-    retry_on: Callable[[BaseException], bool] = field(default=default_classifier, kw_only=True, repr=False)
+    retry_on: Callable[[BaseException], bool] = field(
+        default=default_classifier, converter=_decider, kw_only=True, repr=False
+    )
     budget: RetryBudget | None = field(factory=RetryBudget, kw_only=True)
     retry_after_max: float = field(default=60.0, kw_only=True, validator=non_negative())
     side_effects: Callable[[Request], bool] = field(default=leaves_traces, kw_only=True, repr=False)

@@ -16,6 +16,8 @@ from typing import Any
 
 from attrs import frozen
 
+from llamina.errors import ConfigurationError
+from llamina.layer import Layer
 from llamina.protocol import Handler, Middleware, Request
 from llamina.stack import build_stack
 
@@ -59,6 +61,10 @@ def check_middleware(factory: Callable[[], Middleware], *, request: Request | No
         ConformanceError: clauses were broken; the message and `.broken` say which and how.
     """
     asked = request if request is not None else _greeting()
+    given: Any = factory
+    if isinstance(given, Layer):
+        name = type(given).__name__
+        raise ConfigurationError(f"check_middleware takes a factory, got a {name}; write lambda: {name}(...)")
     subject = factory()
 
     def play(check: Callable[..., Any]) -> None:

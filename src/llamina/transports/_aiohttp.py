@@ -9,6 +9,7 @@ environment. Here they are read once, when the engine is built.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,7 +20,7 @@ from yarl import URL
 
 from llamina.errors import ConfigurationError
 
-from ._engines import KEEPALIVE, Answer, Target
+from ._engines import KEEPALIVE, Answer, Gate, Target
 
 __all__ = ["AiohttpEngine"]
 
@@ -27,12 +28,12 @@ __all__ = ["AiohttpEngine"]
 class AiohttpEngine:
     """Posts through a ClientSession."""
 
-    def __init__(self, session: Any, target: Target, *, proxy: str | None = None, owned: bool = False) -> None:
+    def __init__(self, session: Any, target: Target, *, proxy: str | None = None, gate: Gate | None = None) -> None:
         self._session = session
         self._url = URL(target.url, encoded=True)
         self._headers = CIMultiDict(target.headers)
         self._proxy = proxy
-        self._owned = owned
+        self._gate = gate
         self._reading: set[_AiohttpAnswer] = set()
 
     @classmethod
@@ -46,24 +47,35 @@ class AiohttpEngine:
         connector = TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE)
         # A jar that stays empty: a provider must not recognise one tenant's call by another's cookie.
         session = ClientSession(connector=connector, cookie_jar=DummyCookieJar())
-        return cls(session, target, proxy=proxy, owned=True)
+        return cls(session, target, proxy=proxy, gate=Gate(connections))
 
     async def post(self, body: bytes, connect: float, read: float) -> Answer:
-        """Send *body*; aiohttp has one limit for the pool and the connection together, and none for writing."""
-        response = await self._session.post(
-            self._url,
-            data=body,
-            headers=self._headers,
-            timeout=ClientTimeout(None, read, read, connect),
-            allow_redirects=False,
-            raise_for_status=False,
-            proxy=self._proxy,
-        )
-        return _AiohttpAnswer(response, self._reading)
+        """Send *body*; aiohttp has one limit for the pool and the connection together, and none for writing.
+
+        So the wait for a connection of an own session is at a gate in front of it, where a full pool has its own name.
+        """
+        gate = self._gate
+        if gate is not None:
+            await gate.enter(read)
+        try:
+            response = await self._session.post(
+                self._url,
+                data=body,
+                headers=self._headers,
+                timeout=ClientTimeout(None, read, read, connect, math.inf),
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=self._proxy,
+            )
+        except BaseException:
+            if gate is not None:
+                gate.leave()
+            raise
+        return _AiohttpAnswer(response, self._reading, gate)
 
     async def aclose(self) -> None:
         """Close the session, unless it is the user's."""
-        if self._owned:
+        if self._gate is not None:
             # A session that is closed forgets who is reading, who would then wait for ever.
             for answer in tuple(self._reading):
                 await answer.close()
@@ -71,10 +83,11 @@ class AiohttpEngine:
 
 
 class _AiohttpAnswer:
-    __slots__ = ("_content", "_reading", "_response", "headers", "status")
+    __slots__ = ("_content", "_gate", "_reading", "_response", "headers", "status")
 
-    def __init__(self, response: Any, reading: set[_AiohttpAnswer]) -> None:
+    def __init__(self, response: Any, reading: set[_AiohttpAnswer], gate: Gate | None) -> None:
         reading.add(self)
+        self._gate = gate
         self._reading = reading
         self._response = response
         self._content = response.content
@@ -91,6 +104,9 @@ class _AiohttpAnswer:
         self._reading.discard(self)
         # At the end of a body the connection has gone back already; what is not at its end is cut.
         self._response.close()
+        if self._gate is not None:  # `aclose` of the engine and the reader may both come here
+            self._gate.leave()
+            self._gate = None
 
 
 def _proxy(url: str) -> str | None:

@@ -16,16 +16,47 @@ module that a client comes from is found from its bases.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from llamina.errors import ConfigurationError
 
-__all__ = ["KEEPALIVE", "Answer", "Engine", "Target", "build", "choose", "given"]
+__all__ = ["KEEPALIVE", "Answer", "Engine", "Gate", "PoolTimeout", "Target", "build", "choose", "given"]
 
 KEEPALIVE = 15.0
 """Seconds that an idle connection is kept: below what servers and balancers usually close after."""
+
+
+class PoolTimeout(TimeoutError):  # noqa: N818 - as httpx calls it
+    """No connection became free in time."""
+
+
+class Gate:
+    """The places of an engine: whoever is inside finds a connection that is free, or may open one."""
+
+    __slots__ = ("_places", "leave")
+
+    def __init__(self, places: int) -> None:
+        self._places = asyncio.Semaphore(places)
+        self.leave = self._places.release
+
+    async def enter(self, seconds: float) -> None:
+        """Take a place, which `leave` gives back.
+
+        Raises:
+            PoolTimeout: none became free within *seconds*.
+        """
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await self._places.acquire()
+        except TimeoutError:
+            raise PoolTimeout("all connections are in use") from None
 
 
 class Target(NamedTuple):

@@ -43,6 +43,9 @@ _LONGEST_ERROR = 64 * 1024
 _LINGER = 0.2
 """Seconds to wait, after a stream has said that it is done, for the end of its body, so that the connection is kept."""
 
+_LATE = 0.05
+"""Seconds after the deadline at which a call that no limit of the client has ended is ended here."""
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -86,25 +89,47 @@ class Exchange:
             LLMError: any failure; it names provider and model, and has `partial` when a stream broke off.
         """
         self._answer = answer = await self._post(engine)
-        self._request_id = answer.headers.get("x-request-id") or answer.headers.get("request-id")
+        found = answer.headers.get("x-request-id") or answer.headers.get("request-id")
+        self._request_id = self._short(found)
         try:
             if not 200 <= answer.status < 300:
                 raise await self._refusal()
             response = await (self._follow() if await self._is_stream() else self._whole())
         finally:
             await answer.close()
-        return replace(response, request_id=self._request_id, rate_limit=_rate_limit(answer.headers))
+        return replace(
+            response,
+            id=self._short(response.id),
+            model=self._short(response.model) or "",
+            request_id=self._request_id,
+            rate_limit=_rate_limit(answer.headers),
+        )
+
+    def _short(self, word: str | None) -> str | None:
+        """A name that the provider gave, bounded and without a key that it may have echoed."""
+        return word and mask(word[:200], self._peer.secrets)
 
     async def _post(self, engine: Engine) -> Answer:
         body = self._body()
         try:
-            return await engine.post(body, self._connect, self._read)
+            # A server that drips its headers keeps within the limit of every read: the deadline bounds them together.
+            async with asyncio.timeout_at(self._last_moment()) as limit:
+                return await engine.post(body, self._connect, self._read)
+        except asyncio.CancelledError as error:
+            del body
+            error.__traceback__ = None  # a client's frames hold the key
+            raise
         except Exception as error:
-            failure = self._failure_of(error)
+            failure = self._too_late() if limit.expired() else self._failure_of(error)
             if failure is None:
                 raise
         del body  # the prompt: a traceback may show what a frame holds
         raise failure
+
+    def _last_moment(self) -> float | None:
+        """The deadline, and a little for the client's own limit, which knows better what it was waiting for."""
+        deadline = self._request.deadline
+        return None if deadline is None else deadline + _LATE
 
     def _body(self) -> bytes:
         request = self._request
@@ -128,6 +153,9 @@ class Exchange:
         failure: LLMError | None = None
         try:
             piece = await self._answer.read()
+        except asyncio.CancelledError as error:
+            error.__traceback__ = None  # a client's frames hold the key
+            raise
         except Exception as error:
             failure = self._failure_of(error)
             if failure is None:
@@ -153,13 +181,16 @@ class Exchange:
         # Time in which the consumer held the stream back is not the provider's.
         held = 0.0 if request.sink is None else request.sink.held()
         if asyncio.get_running_loop().time() - held >= request.deadline:
-            raise self._signed(
-                RequestTimeoutError(
-                    f"the deadline passed while the answer of {self._peer.host} was read",
-                    limit="deadline",
-                    seconds=self._read,
-                )
+            raise self._too_late()
+
+    def _too_late(self) -> LLMError:
+        return self._signed(
+            RequestTimeoutError(
+                f"the deadline passed before the answer of {self._peer.host} had come",
+                limit="deadline",
+                seconds=self._read,
             )
+        )
 
     async def _is_stream(self) -> bool:
         kind = self._answer.headers.get("content-type", "").lower()
@@ -267,7 +298,7 @@ class Exchange:
         error.code = error.code and mask(error.code, self._peer.secrets)
         error.provider = error.provider or self._peer.provider
         error.model = error.model or self._request.model
-        error.request_id = error.request_id or self._request_id
+        error.request_id = self._short(self._request_id or error.request_id)
         if error.partial is None and partial is not None and partial.message.parts:
             error.partial = partial
         return error

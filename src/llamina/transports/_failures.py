@@ -30,7 +30,7 @@ from llamina.secret import Secret, mask
 
 __all__ = ["failure_of"]
 
-_CLIENTS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11", "anyio"})
+_CLIENTS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11", "anyio", "llamina"})
 _QUERY = re.compile(r"\?[^\s'\"<>)]+")
 _LONGEST_TEXT = 300
 

@@ -6,10 +6,14 @@
 The one surprise: an own engine has many small pools. The pool of httpx looks at each of its connections on each call,
 and that of httpx 0.28 at each waiting call too: 512 calls at once in one pool take seven times the CPU of the same calls
 in pools of 16 with httpx2, and twenty times with httpx 0.28.
+
+And: httpx 0.28 can lose the connection of a call that is cancelled, so that its pool never lends it again. A pool in
+which that may have happened is taken out of use, and closed when its last call has ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from http.cookiejar import CookieJar
 from typing import Any
@@ -30,13 +34,27 @@ class _NoCookies(CookieJar):
 
 
 class _Pool:
-    """A client and the calls that it has in flight."""
+    """A client and the calls that it has in flight; *suspect* once it may have lost a connection."""
 
-    __slots__ = ("client", "in_flight")
+    __slots__ = ("_places", "client", "fragile", "in_flight", "suspect")
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, places: asyncio.Semaphore | None = None, *, fragile: bool = False) -> None:
         self.client = client
+        self.fragile = fragile
         self.in_flight = 0
+        self.suspect = False
+        self._places = places
+
+    def leave(self) -> None:
+        """A call has ended."""
+        self.in_flight -= 1
+        if self._places is not None:
+            self._places.release()
+
+    def note(self, error: BaseException) -> None:
+        """A call was broken off by *error*: a cancellation may have lost its connection."""
+        if self.fragile and not isinstance(error, Exception):
+            self.suspect = True
 
 
 class OwnHttpx:
@@ -49,9 +67,12 @@ class OwnHttpx:
         self._module = module = importlib.import_module(family)
         self._url = module.URL(target.url)
         self._size = min(POOL_SIZE, connections)
-        self._most = connections // self._size
+        self._fragile = family == "httpx"
+        # Places for all pools together: who waits gets the first connection that is free, whichever pool it is in.
+        self._places = asyncio.Semaphore(connections)
         self._tls = _tls(module, target.url)
         self._pools = [self._new_pool()]
+        self._retired: list[_Pool] = []
         headers = self._pools[0].client.headers
         headers.update(target.headers)
         self._head = [(b"Host", self._url.netloc), *headers.raw]
@@ -60,16 +81,34 @@ class OwnHttpx:
         limits = self._module.Limits(
             max_connections=self._size, max_keepalive_connections=self._size, keepalive_expiry=KEEPALIVE
         )
-        return _Pool(self._module.AsyncClient(limits=limits, verify=self._tls, cookies=_NoCookies()))
+        client = self._module.AsyncClient(limits=limits, verify=self._tls, cookies=_NoCookies())
+        return _Pool(client, self._places, fragile=self._fragile)
 
     def _free_pool(self) -> _Pool:
+        """The first pool that has a connection left; whoever asks has a place."""
         for pool in self._pools:
-            if pool.in_flight < self._size:
+            if pool.in_flight < self._size and not pool.suspect:
                 return pool
-        if len(self._pools) < self._most:
-            self._pools.append(self._new_pool())
-            return self._pools[-1]
-        return min(self._pools, key=lambda pool: pool.in_flight)
+        self._pools.append(self._new_pool())
+        return self._pools[-1]
+
+    async def _take_place(self, read: float) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # does not wait
+            return
+        try:
+            async with asyncio.timeout(read):
+                await self._places.acquire()
+        except TimeoutError:
+            raise self._module.PoolTimeout(f"no connection became free within {read:.3g} s") from None
+
+    async def _retire(self) -> None:
+        """Take suspect pools out of use, and close those whose last call has ended."""
+        self._retired += [pool for pool in self._pools if pool.suspect]
+        self._pools = [pool for pool in self._pools if not pool.suspect]
+        for pool in [pool for pool in self._retired if not pool.in_flight]:
+            self._retired.remove(pool)
+            await pool.client.aclose()
 
     async def post(self, body: bytes, connect: float, read: float) -> Answer:
         """Send *body*."""
@@ -80,18 +119,22 @@ class OwnHttpx:
             headers=[*self._head, (b"Content-Length", b"%d" % len(body))],
             extensions=_limits(connect, read),
         )
+        if self._fragile and (self._retired or any([pool.suspect for pool in self._pools])):
+            await self._retire()
+        await self._take_place(read)
         pool = self._free_pool()
         pool.in_flight += 1
         try:
             response = await pool.client.send(request, stream=True, follow_redirects=False)
-        except BaseException:
-            pool.in_flight -= 1
+        except BaseException as error:
+            pool.note(error)
+            pool.leave()
             raise
         return _HttpxAnswer(response, pool)
 
     async def aclose(self) -> None:
         """Close the clients."""
-        for pool in self._pools:
+        for pool in [*self._pools, *self._retired]:
             await pool.client.aclose()
 
 
@@ -143,13 +186,20 @@ class _HttpxAnswer:
         self._pieces = response.aiter_bytes() if decoded else response.aiter_raw()
 
     async def read(self) -> bytes:
-        async for piece in self._pieces:
-            if piece:
-                return piece  # type: ignore[no-any-return]
+        try:
+            async for piece in self._pieces:
+                if piece:
+                    return piece  # type: ignore[no-any-return]
+        except BaseException as error:
+            self._pool.note(error)
+            raise
         return b""
 
     async def close(self) -> None:
         try:
             await self._response.aclose()
+        except BaseException as error:
+            self._pool.note(error)
+            raise
         finally:
-            self._pool.in_flight -= 1
+            self._pool.leave()

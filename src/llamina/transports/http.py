@@ -9,13 +9,14 @@ client's limit of time; without a deadline connecting may take 10 seconds and ea
 an `LLMError`, which never holds the key, a header or the prompt.
 
 The one surprise: the client is built by the first call, once for each event loop, and is closed by `aclose()` (which
-leaving `async with stack` does). A client that you pass stays yours: it is never closed here, and its own timeouts do
+leaving `async with stack` does): close it before its loop ends. A client that you pass stays yours: it is never closed here, and its own timeouts do
 not apply.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -89,6 +90,7 @@ class HTTPTransport:
     _target: Target = field(init=False)
     _peer: Peer = field(init=False)
     _engines: dict[asyncio.AbstractEventLoop, Engine] = field(init=False, factory=dict)
+    _process: int = field(init=False, factory=os.getpid)
 
     def __attrs_post_init__(self) -> None:
         self._resolve()
@@ -156,7 +158,14 @@ class HTTPTransport:
         engine = self._engines.get(loop) or self._build(loop)
         return await Exchange(self._peer, request, connect=connect, read=read).run(engine)
 
+    def _forget_after_fork(self) -> None:
+        """The connections of a parent process are the parent's: a child neither uses nor closes them."""
+        if self._process != os.getpid():
+            self._engines.clear()
+            self._process = os.getpid()
+
     def _build(self, loop: asyncio.AbstractEventLoop) -> Engine:
+        self._forget_after_fork()
         for ended in [other for other in tuple(self._engines) if other.is_closed()]:
             self._engines.pop(ended, None)
         if self.client is not None:
@@ -168,6 +177,7 @@ class HTTPTransport:
 
     async def aclose(self) -> None:
         """Close the clients that were built here. A call after that builds a new one."""
+        self._forget_after_fork()
         here = asyncio.get_running_loop()
         while self._engines:
             loop, engine = self._engines.popitem()

@@ -28,10 +28,6 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def _open(name: str, why: str) -> object:
-    return pytest.param(name, marks=pytest.mark.xfail(reason=why))
-
-
 async def _answering(raw: bytes, use: Callable[[str], Awaitable[None]]) -> None:
     """Call *use* with the address of a server that answers *raw* to everything."""
 
@@ -46,9 +42,7 @@ async def _answering(raw: bytes, use: Callable[[str], Awaitable[None]]) -> None:
         await use(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
 
 
-@pytest.mark.parametrize(
-    "engine", [_open("httpx", "httpcore 1.0.9 loses the connection of a cancelled call"), "httpx2", "aiohttp"]
-)
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_call_cancelled_at_any_step_gives_its_connection_back(engine: str) -> None:
     """With one connection, the next call works at whatever await point the call before it was cancelled."""
 
@@ -92,7 +86,7 @@ def test_a_stream_left_early_gives_its_only_connection_back(engine: str) -> None
     assert response.text == "next"
 
 
-@pytest.mark.parametrize("engine", ["httpx", "httpx2", _open("aiohttp", "frames of a cancelled post hold the headers")])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_the_traceback_of_a_limit_shows_no_key(engine: str) -> None:
     """A call that Timeout cuts while headers are awaited carries no key in the frames of its error or its cause."""
 
@@ -110,7 +104,6 @@ def test_the_traceback_of_a_limit_shows_no_key(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.xfail(reason="the request id of a provider is taken as it came")
 def test_a_request_id_that_echoes_the_key_is_masked(engine: str) -> None:
     """A provider or proxy that sends the key back as the request id puts it into no error, pickle or ledger."""
     errors: list[LLMError] = []
@@ -131,7 +124,7 @@ def test_a_request_id_that_echoes_the_key_is_masked(engine: str) -> None:
     assert KEY.encode() not in pickle.dumps(error)
 
 
-@pytest.mark.parametrize("engine", ["httpx", "httpx2", _open("aiohttp", "a full pool reads as a slow connection")])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_full_pool_is_no_failure_of_the_service(engine: str) -> None:
     """A call that found no free connection in time is neutral for a circuit breaker."""
 
@@ -154,7 +147,6 @@ def test_a_full_pool_is_no_failure_of_the_service(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.xfail(reason="a deadline alone bounds each wait for bytes, not the headers as a whole")
 def test_a_deadline_bounds_headers_that_drip(engine: str) -> None:
     """A request with a deadline and no Timeout above it is not held by a server that sends headers byte by byte."""
 
@@ -184,7 +176,6 @@ def test_a_deadline_bounds_headers_that_drip(engine: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.xfail(reason="a child waits for its parent's loop, which does not run in it")
 def test_a_forked_child_can_close_the_transport() -> None:
     """`aclose` in a child process returns although the parent's loop was running when it forked."""
 
