@@ -127,3 +127,11 @@ def test_it_does_not_travel(travel) -> None:
     """A transport has a key and open connections; a copy would share or leak them."""
     with pytest.raises(TypeError, match="build one where it is used"):
         travel(HTTPTransport(base_url=URL, api_key=KEY))
+
+
+def test_an_address_or_a_key_that_was_pasted_whole_is_refused() -> None:
+    """The path of the wire and the word Bearer are added, so they must not be there already."""
+    with pytest.raises(ConfigurationError, match="must end before"):
+        HTTPTransport(base_url=f"{URL}/chat/completions")
+    with pytest.raises(ConfigurationError, match="Bearer"):
+        HTTPTransport(base_url=URL, api_key="Bearer sk-123")

@@ -32,7 +32,9 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run the command and return its exit code; errors become one line on stderr."""
     try:
         todo = app(args=None if arguments is None else list(arguments), prog_name="llamina", standalone_mode=False)
-        return todo() if callable(todo) else 0
+        if callable(todo):
+            return int(todo())
+        return todo if isinstance(todo, int) else 0  # the option parser has its own code for an exit or Ctrl-C
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except ConfigurationError as error:

@@ -107,7 +107,7 @@ class Exchange:
 
     def _short(self, word: str | None) -> str | None:
         """A name that the provider gave, bounded and without a key that it may have echoed."""
-        return word and mask(word[:200], self._peer.secrets)
+        return word and mask(word, self._peer.secrets)[:200]
 
     async def _post(self, engine: Engine) -> Answer:
         body = self._body()
@@ -128,8 +128,11 @@ class Exchange:
 
     def _last_moment(self) -> float | None:
         """The deadline, and a little for the client's own limit, which knows better what it was waiting for."""
-        deadline = self._request.deadline
-        return None if deadline is None else deadline + _LATE
+        request = self._request
+        if request.deadline is None:
+            return None
+        # Time in which the consumer held the stream back is not the provider's.
+        return request.deadline + _LATE + (0.0 if request.sink is None else request.sink.held())
 
     def _body(self) -> bytes:
         request = self._request
@@ -151,13 +154,18 @@ class Exchange:
             return piece
         self._check_deadline()
         failure: LLMError | None = None
+        limit: asyncio.Timeout | None = None
         try:
-            piece = await self._answer.read()
+            if (last := self._last_moment()) is None:
+                piece = await self._answer.read()
+            else:
+                async with asyncio.timeout_at(last) as limit:
+                    piece = await self._answer.read()
         except asyncio.CancelledError as error:
             error.__traceback__ = None  # a client's frames hold the key
             raise
         except Exception as error:
-            failure = self._failure_of(error)
+            failure = self._too_late() if limit is not None and limit.expired() else self._failure_of(error)
             if failure is None:
                 raise
         if failure is not None:

@@ -104,11 +104,17 @@ class OwnHttpx:
 
     async def _retire(self) -> None:
         """Take suspect pools out of use, and close those whose last call has ended."""
-        self._retired += [pool for pool in self._pools if pool.suspect]
+        retired = [*self._retired, *[pool for pool in self._pools if pool.suspect]]
         self._pools = [pool for pool in self._pools if not pool.suspect]
-        for pool in [pool for pool in self._retired if not pool.in_flight]:
-            self._retired.remove(pool)
-            await pool.client.aclose()
+        # Sorted out before anything is awaited: another call may be doing the same.
+        idle = [pool for pool in retired if not pool.in_flight]
+        self._retired = [pool for pool in retired if pool.in_flight]
+        try:
+            while idle:
+                await idle[-1].client.aclose()
+                idle.pop()
+        finally:
+            self._retired += idle  # what a cancellation left open is closed another time
 
     async def post(self, body: bytes, connect: float, read: float) -> Answer:
         """Send *body*."""

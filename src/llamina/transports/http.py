@@ -9,8 +9,8 @@ client's limit of time; without a deadline connecting may take 10 seconds and ea
 an `LLMError`, which never holds the key, a header or the prompt.
 
 The one surprise: the client is built by the first call, once for each event loop, and is closed by `aclose()` (which
-leaving `async with stack` does): close it before its loop ends. A client that you pass stays yours: it is never closed here, and its own timeouts do
-not apply.
+leaving `async with stack` does): close it before its loop ends. A client that you pass stays yours: it is never closed
+here, and its own timeouts do not apply.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def _secret(value: str | Secret | None) -> Secret | None:
         return value
     if value == "":
         raise ConfigurationError("HTTPTransport.api_key must not be empty; leave it out for a server without keys")
+    if value.lower().startswith("bearer "):
+        raise ConfigurationError("HTTPTransport.api_key must be the key alone; leave out 'Bearer ', it is added")
     return Secret(value)
 
 
@@ -96,6 +98,10 @@ class HTTPTransport:
         self._resolve()
         assert self.base_url is not None
         wire = find_wire(self.wire)
+        if isinstance(self.base_url, str) and self.base_url.rstrip("/").endswith(wire.path):
+            raise ConfigurationError(
+                f"HTTPTransport.base_url must end before {wire.path!r}, which is appended, got {self.base_url!r}"
+            )
         self._family = choose(self.engine, self.client)
         self._target, secrets = make_target(self.base_url, wire.path, self.api_key, self.headers)
         address = check_url(self.base_url)
