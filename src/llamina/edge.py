@@ -1,6 +1,6 @@
 """The outermost pin of a stack: a fresh Call for each logical call, and the edge of its stream.
 
-    handle = enclose(handler)        # `build_stack` and a layer used alone do this
+    handle = enclose(handler)        # a layer used alone does this; a Stack does it in its own call
 
 The caller's Request is never touched and can be sent many times. A request that already belongs to a call in flight
 (a stack inside a stack, a layer alone inside a stack) goes through as it is.
@@ -34,13 +34,13 @@ def belongs_to_call(request: Request) -> bool:
     return call is not None and not call.finished
 
 
-def enclose(handler: Handler, *, hold: bool = False) -> Handler:
+def enclose(handler: Handler) -> Handler:
     """A handler that opens a Call for each request that has none."""
 
     def handle(request: Request) -> Awaitable[Response]:
         if belongs_to_call(request):
             return handler(request)
-        return open_call(handler, request, hold=hold)
+        return open_call(handler, request)
 
     handle.records_attempts = True  # type: ignore[attr-defined]
     return handle

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -168,6 +168,3 @@ def _check(item: Any, *, where: str) -> None:
         raise ConfigurationError(
             f"{where} is {item!r}, which is no item of a script; use text, a Response, an error, a function or a timeline"
         )
-
-
-Item = str | Response | BaseException | Callable[[Request], Any] | list[Any]
