@@ -59,6 +59,7 @@ class Attempt(msgspec.Struct):
         usage, usage_source: tokens, and whether they are "exact", "estimated" or "unknown".
         cost: USD, None while nobody has priced it; price: which price it was.
         backoff: seconds waited after it before the next try.
+        rate_limit: what the provider's headers said of limits, None where they said nothing.
     """
 
     provider: str | None = None
@@ -77,6 +78,7 @@ class Attempt(msgspec.Struct):
     cost_units: int | None = None
     price: str | None = None
     backoff: float | None = None
+    rate_limit: Mapping[str, float] | None = None
     _waiting: list[Callable[[Attempt], None]] | None = None
 
     @property
@@ -182,6 +184,11 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def cost_complete(self) -> bool:
         """Whether the cost of every attempt is known, exactly."""
         return all([a.cost_units is not None and a.usage_source == "exact" for a in self.attempts])
+
+    @property
+    def rate_limit(self) -> Mapping[str, float] | None:
+        """What the latest answer that said anything said of limits: `remaining_tokens`, `reset_requests` (seconds)."""
+        return next((each.rate_limit for each in reversed(self.attempts) if each.rate_limit is not None), None)
 
     @property
     def usage(self) -> Usage:

@@ -22,19 +22,29 @@ __all__ = ["Event", "PartDelta", "ReasoningDelta", "Started", "TextDelta", "Tool
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text", omit_defaults=True, gc=False):
-    """A piece of the answer's text."""
+    """A piece of the answer's text.
+
+    With *new* it begins a part of its own, else it goes on with the text before it. *raw* belongs to the part (the
+    citations of a text) and closes it.
+    """
 
     text: str
+    raw: Any = None
+    new: bool = False
     content: ClassVar[bool] = True
     reasoning: ClassVar[str] = ""
     arguments: ClassVar[str] = ""
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True):
-    """A piece of what the model thinks aloud; *raw* carries a signature that belongs to the block."""
+    """A piece of what the model thinks aloud; *raw* carries a signature that belongs to the block, and closes it.
+
+    With *new* it begins a block of its own.
+    """
 
     reasoning: str
     raw: Any = None
+    new: bool = False
     content: ClassVar[bool] = True
     text: ClassVar[str] = ""
     arguments: ClassVar[str] = ""
@@ -80,16 +90,19 @@ Event: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | PartDelta | Star
 def fold(events: Iterable[Event], role: str = "assistant") -> Message:
     """The message that *events* make; how the text was cut makes no difference.
 
-    Neighbouring pieces of text, and of reasoning, join; the pieces of a tool call join by their index.
+    Neighbouring pieces of text, and of reasoning, join unless one says that it is new; the pieces of a tool call join
+    by their index.
     """
     parts: list[Any] = []
     calls: dict[int, _OpenCall] = {}
     for event in events:
         if type(event) is TextDelta:
-            if parts and type(parts[-1]) is _OpenText:
+            if parts and type(parts[-1]) is _OpenText and parts[-1].raw is None and not event.new:
                 parts[-1].pieces.append(event.text)
-            elif event.text:
+            elif event.text or event.raw is not None:
                 parts.append(_OpenText(event.text))
+            if event.raw is not None:
+                parts[-1].raw = event.raw
         elif type(event) is ToolCallDelta:
             call = calls.get(event.index)
             if call is None:
@@ -97,7 +110,7 @@ def fold(events: Iterable[Event], role: str = "assistant") -> Message:
                 parts.append(call)
             call.add(event)
         elif type(event) is ReasoningDelta:
-            if parts and type(parts[-1]) is _OpenReasoning and parts[-1].raw is None:
+            if parts and type(parts[-1]) is _OpenReasoning and parts[-1].raw is None and not event.new:
                 parts[-1].pieces.append(event.reasoning)
             else:
                 parts.append(_OpenReasoning(event.reasoning))
@@ -123,7 +136,7 @@ class _OpenText(_Open):
     __slots__ = ()
 
     def close(self) -> Part:
-        return Text("".join(self.pieces))
+        return Text("".join(self.pieces), self.raw)
 
 
 class _OpenReasoning(_Open):
@@ -155,12 +168,15 @@ def events_of(message: Message) -> list[Event]:
     """The events of a message that comes all at once; `fold(events_of(m)).parts` has the content of `m.parts`."""
     events: list[Event] = []
     calls = 0
+    before: object = None
     for part in message.parts:
+        again = type(part) is before
+        before = type(part)
         if type(part) is Text:
-            if part.text:
-                events.append(TextDelta(part.text))
+            if part.text or part.raw is not None:
+                events.append(TextDelta(part.text, part.raw, again))
         elif type(part) is Reasoning:
-            events.append(ReasoningDelta(part.text, part.raw))
+            events.append(ReasoningDelta(part.text, part.raw, again))
         elif type(part) is ToolCall:
             events.append(ToolCallDelta(calls, part.arguments_text, part.id, part.name, part.raw))
             calls += 1

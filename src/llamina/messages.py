@@ -3,8 +3,10 @@
     Message.user("What is this?", Image(png_bytes, "image/png"))
     Message.system("Be brief.")
 
-Every part has a `raw` slot for what a provider needs back verbatim (a signature, an id, a cache mark); a part that
-llamina has no type for is an `UnknownPart` and passes through untouched. All of them are frozen values.
+Every part has a `raw` slot for what a provider needs back verbatim (a signature, an id, a cache mark). It is a mapping
+with one entry for each wire, `{"anthropic": {"signature": "..."}}`; a codec reads and writes the entry of its own wire
+only, so a conversation can go on with another provider. A part that llamina has no type for is an `UnknownPart` and
+passes through untouched. All of them are frozen values.
 
 The one surprise: `ToolCall.arguments` is parsed when it is asked for, and raises a clear error when the model wrote
 bad JSON; `ToolCall.arguments_text` is always what the model wrote.
@@ -119,9 +121,13 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", omit_defaults=True
 
 
 class UnknownPart(msgspec.Struct, frozen=True, tag="unknown", omit_defaults=True):
-    """A part that llamina has no type for, as the wire had it."""
+    """A part that llamina has no type for, as the wire had it: *raw* is the part itself.
+
+    *wire* names the wire that it came from, and no other can say it; "" is what a caller wrote, which goes to any.
+    """
 
     raw: Any = None
+    wire: str = ""
 
 
 Part: TypeAlias = Text | Image | Audio | File | ToolCall | ToolResult | Reasoning | UnknownPart
@@ -250,7 +256,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, eq=False):
     """Tokens of one answer, normalised over providers. Equal counts are equal, whatever *raw* holds.
 
     `input_tokens` includes what was read from (`cache_read_tokens`) and written to (`cache_write_tokens`) a provider's
-    prompt cache; `output_tokens` includes `reasoning_tokens`. *raw* keeps the provider's own account.
+    prompt cache; `output_tokens` includes `reasoning_tokens`. `cache_write_long_tokens` are those of the written ones
+    that are kept for an hour, which costs more; the audio counts are those of input and output that are sound.
+    *raw* keeps the provider's own account.
     """
 
     input_tokens: int = 0
@@ -258,6 +266,9 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, eq=False):
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_long_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
     raw: Any = None
 
     @property
@@ -265,13 +276,16 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, eq=False):
         """Input plus output."""
         return self.input_tokens + self.output_tokens
 
-    def _counts(self) -> tuple[int, int, int, int, int]:
+    def _counts(self) -> tuple[int, ...]:
         return (
             self.input_tokens,
             self.output_tokens,
             self.cache_read_tokens,
             self.cache_write_tokens,
             self.reasoning_tokens,
+            self.cache_write_long_tokens,
+            self.input_audio_tokens,
+            self.output_audio_tokens,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -281,10 +295,4 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, eq=False):
         return hash(self._counts())
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cache_read_tokens + other.cache_read_tokens,
-            self.cache_write_tokens + other.cache_write_tokens,
-            self.reasoning_tokens + other.reasoning_tokens,
-        )
+        return Usage(*[mine + theirs for mine, theirs in zip(self._counts(), other._counts(), strict=True)])

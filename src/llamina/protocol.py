@@ -58,7 +58,7 @@ class CacheControl(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True, eq=False):
     """A call to a model, as a value: never changed, copied with `evolve`.
 
-    What is asked: `kind` ("chat"), `model`, `messages`, `params` (every further parameter, known or not, goes to the
+    What is asked: `kind` ("chat", "embed"), `model`, `messages`, `params` (every further parameter, known or not, goes to the
     provider). Who asks: `tags`. What is path-scoped, so that every attempt and branch can have its own: `deadline`
     (a moment on the loop's clock), `sink`, `ledger`. What one logical call shares: `call`.
     """
@@ -94,7 +94,31 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         messages = _messages(prompt)
         if not messages:
             raise InvalidRequestError("messages must hold at least one message, got none")
+        if "tools" in params:
+            params["tools"] = _tools(params["tools"])
         return cls(model, messages, _FrozenDict(params), "chat", _tags(tags))
+
+    @classmethod
+    def embed(
+        cls, model: str, texts: str | Iterable[str], *, tags: Mapping[str, str] | None = None, **params: Any
+    ) -> Request:
+        """Vectors of *texts*, in `response.vectors`, one for each; *params* (`dimensions`) go to the provider.
+
+        Each text is a message of its own, so that layers which look at messages see it.
+
+        Raises:
+            InvalidRequestError: the model is no string, there is no text, or one of them is none.
+        """
+        if not isinstance(model, str) or not model:
+            raise InvalidRequestError(f"model must be the name of a model, got {model!r}")
+        found = [texts] if isinstance(texts, str) else list(texts)
+        if not found:
+            raise InvalidRequestError("texts must hold at least one text, got none")
+        for place, text in enumerate(found):
+            if not isinstance(text, str):
+                raise InvalidRequestError(f"texts[{place}] must be text, got {type(text).__name__}")
+        messages = tuple([Message("user", (Text(text),)) for text in found])
+        return cls(model, messages, _FrozenDict(params), "embed", _tags(tags))
 
     @property
     def identity(self) -> str:
@@ -151,7 +175,10 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             if "messages" in changes:
                 changes["messages"] = _messages(changes["messages"])
             if "params" in changes:
-                changes["params"] = _FrozenDict(changes["params"])
+                params = changes["params"]
+                if "tools" in params:
+                    params = {**params, "tools": _tools(params["tools"])}
+                changes["params"] = _FrozenDict(params)
         if "tags" in changes:
             changes["tags"] = _tags(changes["tags"])
         return replace(self, **changes)
@@ -188,6 +215,8 @@ class Response(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
 
     `finish_reason` is one of "stop", "length", "tool_calls", "content_filter", "error", "other" or None;
     `raw_finish_reason` is the provider's own word. Fields of the answer that llamina has no name for are in `extra`.
+    `rate_limit` is what the headers said of limits (see `llamina.policy.headers.parse_rate_limit`); `vectors` are the
+    answer to `Request.embed`, one for each text, in their order.
     """
 
     message: Message
@@ -199,6 +228,7 @@ class Response(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
     request_id: str | None = None
     extra: Mapping[str, Any] = {}
     rate_limit: Mapping[str, Any] | None = None
+    vectors: tuple[tuple[float, ...], ...] = ()
     _call: Any = None
 
     @classmethod
@@ -347,6 +377,15 @@ def _messages(prompt: Any) -> tuple[Message, ...]:
     if not isinstance(prompt, Iterable):
         raise InvalidRequestError(f"messages must be text or a list of messages, got {type(prompt).__name__}")
     return tuple([Message.of(item) for item in prompt])
+
+
+def _tools(tools: Any) -> Any:
+    """Tools as plain data: what has a `definition` (see `llamina.tools`) is replaced by it."""
+    if not isinstance(tools, list | tuple):
+        if not hasattr(tools, "definition"):
+            return tools  # an odd form is the provider's to refuse
+        tools = (tools,)
+    return [getattr(tool, "definition", tool) for tool in tools]
 
 
 def _request(model: str, messages: Any, params: Any, kind: str, tags: Any, cache: Any) -> Request:

@@ -58,6 +58,7 @@ def record(terminal: Handler) -> Handler:
             raise
         attempt.answered_model = response.model
         attempt.request_id = response.request_id
+        attempt.rate_limit = response.rate_limit
         if (usage := response.usage) is None:
             attempt.usage = Usage(estimate_prompt(request), estimate_tokens(_words(response.message.parts)))
             attempt.usage_source = "estimated"
@@ -132,6 +133,7 @@ def _failed(attempt: Attempt, request: Request, error: BaseException, watch: _Wa
         attempt.status = error.status
         attempt.code = error.code
         attempt.request_id = error.request_id
+        attempt.rate_limit = error.rate_limit
         if error.usage is not None:
             known, exact = error.usage, True
         elif not error.processed and known is None:

@@ -87,7 +87,7 @@ async def test_everything_in_an_answer_survives() -> None:
         Message(
             "assistant", (Reasoning("hm", {"signature": "s"}), Text("yes"), ToolCall("c", "f", '{"a": 1}', {"x": [1]}))
         ),
-        Usage(10, 20, 3, 4, 5, {"own": 1}),
+        Usage(10, 20, 3, 4, 5, raw={"own": 1}),
         "tool_calls",
         "model",
         "id",

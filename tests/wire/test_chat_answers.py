@@ -119,7 +119,7 @@ def test_an_answer_of_no_wire_can_be_written() -> None:
         "finish_reason": "length",
     }
     assert written["created"] == 7
-    assert decode_usage(written["usage"]) == Usage(3, 4, 2, 0, 1, written["usage"])
+    assert decode_usage(written["usage"]) == Usage(3, 4, 2, 0, 1, raw=written["usage"])
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_odd_tool_calls_are_read_as_far_as_they_go() -> None:
 
     response = decode_response(body({"role": "assistant", "tool_calls": [call]}))
 
-    assert response.tool_calls == (ToolCall("", "f", '{"a":1}', {"x_sign": "s", "function": {"x_more": 1}}),)
+    assert response.tool_calls == (ToolCall("", "f", '{"a":1}', {"chat": {"x_sign": "s", "function": {"x_more": 1}}}),)
 
 
 def test_reasoning_comes_before_what_is_said() -> None:
@@ -250,7 +250,7 @@ def test_reasoning_comes_before_what_is_said() -> None:
 )
 def test_tokens_are_counted_alike_for_all_providers(account: dict[str, Any], usage: tuple[int, ...]) -> None:
     """Input includes what was cached, output includes the reasoning, an explicit zero stays zero; raw is kept."""
-    assert decode_usage(account) == Usage(*usage, account)
+    assert decode_usage(account) == Usage(*usage, raw=account)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_content_is_read_as_typed_parts() -> None:
     parts = decode_request(golden("request_parts")).messages[0].parts
 
     assert parts[0] == Text("What is this?")
-    assert parts[1] == Text("Remember it.", {"cache_control": {"type": "ephemeral"}})
+    assert parts[1] == Text("Remember it.", {"chat": {"cache_control": {"type": "ephemeral"}}})
     assert parts[2] == Image(url="https://example.org/cat.png", detail="low")
     assert parts[3] == Image(bytes.fromhex("89504e470d0a1a0a"), "image/png")
     assert parts[4] == Audio(b"RIFF", "audio/wav")
@@ -94,7 +94,7 @@ def test_a_conversation_with_tools_is_read_as_typed_parts() -> None:
     messages = decode_request(golden("request_tools")).messages
 
     assert messages[1].tool_calls[0] == ToolCall("call_1", "weather", '{"city": "Paris"}')
-    assert messages[1].tool_calls[1].raw == {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+    assert messages[1].tool_calls[1].raw == {"chat": {"extra_content": {"google": {"thought_signature": "c2ln"}}}}
     assert messages[1].tool_calls[2].arguments_text == "ls"
     assert messages[2].parts == (ToolResult("call_1", "sunny"),)
     assert isinstance(messages[5].parts[0], Reasoning)

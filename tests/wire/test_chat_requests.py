@@ -40,9 +40,15 @@ CONTENT = st.one_of(
     st.builds(Audio, st.binary(max_size=9), st.sampled_from(["audio/wav", "audio/mpeg", "audio/flac"])),
     st.builds(lambda data, name: File(data, "application/pdf", name), st.binary(max_size=9), TEXT),
     st.builds(lambda name: File(file_id=name), TEXT),
-    st.builds(UnknownPart, st.fixed_dictionaries({"type": st.just("video"), "video": JSON})),
+    st.builds(UnknownPart, st.fixed_dictionaries({"type": st.just("video"), "video": JSON}), st.just("chat")),
 )
-CALLS = st.builds(ToolCall, TEXT, TEXT, st.text(max_size=9), st.none() | st.fixed_dictionaries({"x_more": JSON}))
+CALLS = st.builds(
+    ToolCall,
+    TEXT,
+    TEXT,
+    st.text(max_size=9),
+    st.none() | st.fixed_dictionaries({"chat": st.fixed_dictionaries({"x_more": JSON})}),
+)
 MESSAGES = st.one_of(
     st.builds(
         lambda parts, name: Message("user", tuple(parts), name),
@@ -138,7 +144,7 @@ def test_several_results_are_several_messages() -> None:
 
 def test_the_thoughts_of_another_wire_are_not_sent() -> None:
     """A provider refuses what another one signed; the answer itself is sent."""
-    thought = Message.assistant(Reasoning("hm", {"signature": "of another"}), Reasoning("bare"), "yes")
+    thought = Message.assistant(Reasoning("hm", {"anthropic": {"signature": "of another"}}), Reasoning("bare"), "yes")
 
     assert sent(thought)["messages"] == [{"role": "assistant", "content": "yes"}]
 

@@ -247,8 +247,8 @@ def test_reasoning_that_is_never_followed_by_an_answer_is_kept() -> None:
     ending = decoder.feed(chunk({}, "length"))
 
     assert [event.reasoning for event in events] == ["", "hm", "m"]
-    assert partial.message.parts == (Reasoning("hmm", {"field": "reasoning"}),)
-    assert ending == [ReasoningDelta("", {"field": "reasoning"})]
+    assert partial.message.parts == (Reasoning("hmm", {"chat": {"field": "reasoning"}}),)
+    assert ending == [ReasoningDelta("", {"chat": {"field": "reasoning"}})]
     assert decoder.finish().message == partial.message
 
 
@@ -263,7 +263,7 @@ def test_a_sound_in_pieces_becomes_one_part() -> None:
     decoder, _ = fed(*[chunk({"audio": piece}) for piece in pieces], chunk({}, "stop"))
 
     (sound,) = decoder.finish().message.parts
-    assert (sound.data, sound.transcript, sound.raw) == (b"RIFF", "Hello", {"id": "a1", "expires_at": 9})  # type: ignore[union-attr]
+    assert (sound.data, sound.transcript, sound.raw) == (b"RIFF", "Hello", {"chat": {"id": "a1", "expires_at": 9}})  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("data", "heard"), [(["UklG", "Rg=="], b"RIFF"), (["UklGR", "g=="], b"RIFF"), (["?"], None)])
@@ -281,7 +281,9 @@ def test_a_call_of_a_custom_tool_comes_in_pieces() -> None:
 
     decoder, _ = fed(chunk({"tool_calls": [first]}), chunk({"tool_calls": [rest]}), chunk({}, "tool_calls"))
 
-    assert decoder.finish().tool_calls == (ToolCall("c1", "shell", "ls", {"type": "custom", "custom": {"x_more": 1}}),)
+    assert decoder.finish().tool_calls == (
+        ToolCall("c1", "shell", "ls", {"chat": {"type": "custom", "custom": {"x_more": 1}}}),
+    )
 
 
 def test_fields_that_have_no_name_here_are_kept() -> None:
@@ -326,7 +328,7 @@ EVENTS = st.lists(
         TEXTS.map(TextDelta),
         TEXTS.map(ReasoningDelta),
         st.builds(ToolCallDelta, st.integers(0, 2), st.text(max_size=5)),
-        TEXTS.map(lambda text: PartDelta(UnknownPart({"type": "x_part", "text": text}))),
+        TEXTS.map(lambda text: PartDelta(UnknownPart({"type": "x_part", "text": text}, "chat"))),
     ),
     max_size=12,
 )
@@ -421,9 +423,9 @@ def test_a_server_says_a_sound_a_refusal_and_signed_thoughts() -> None:
     """Parts that come whole, and what a provider wants back of its reasoning."""
     signed = {"field": "reasoning", "reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}
     parts = (
-        Reasoning("hm", signed),
-        UnknownPart({"type": "refusal", "refusal": "no"}),
-        Audio(b"RIFF", transcript="no", raw={"id": "a1"}),
+        Reasoning("hm", {"chat": signed}),
+        UnknownPart({"type": "refusal", "refusal": "no"}, "chat"),
+        Audio(b"RIFF", transcript="no", raw={"chat": {"id": "a1"}}),
     )
     response = Response(Message("assistant", parts), Usage(3, 4), "stop", model="sim", id="c")
 
@@ -439,4 +441,4 @@ def test_a_part_with_further_fields_is_no_plain_text() -> None:
 
     _, events = fed(chunk({"content": parts}))
 
-    assert events[1:] == [TextDelta("plain"), PartDelta(Text("cited", {"citations": [1]}))]
+    assert events[1:] == [TextDelta("plain"), TextDelta("cited", {"chat": {"citations": [1]}}, new=True)]

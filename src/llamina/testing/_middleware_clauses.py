@@ -52,7 +52,7 @@ async def _request_reaches_below(bench: Bench) -> None:
 @_clause("response-comes-back", "every field of the response comes back, known or not")
 async def _response_comes_back(bench: Bench) -> None:
     parts = (
-        Reasoning("hm", raw={"signature": "s"}),
+        Reasoning("hm", raw={"chat": {"signature": "s"}}),
         Text("hello"),
         ToolCall("c1", "look", "{}"),
         UnknownPart({"x": 1}),

@@ -16,6 +16,7 @@ from llamina.protocol import Response
 
 from ._openai_errors import error_in_success
 from ._openai_parts import (
+    WIRE,
     add_reasoning,
     decode_content,
     decode_reasoning,
@@ -23,6 +24,7 @@ from ._openai_parts import (
     encode_part,
     encode_tool_call,
 )
+from ._raw import further, packed
 
 __all__ = [
     "decode_response",
@@ -149,14 +151,14 @@ def decode_answer(message: Mapping[str, Any]) -> Message | None:
 
 def refusal(text: str) -> UnknownPart:
     """A refusal, as the content part that this wire takes back in a conversation."""
-    return UnknownPart({"type": "refusal", "refusal": text})
+    return UnknownPart({"type": "refusal", "refusal": text}, WIRE)
 
 
 def decode_sound(audio: Any) -> Audio | None:
     """A spoken answer; its raw slot holds the id by which the provider takes it back."""
     try:
         raw = {key: value for key, value in audio.items() if key not in ("data", "transcript")}
-        return Audio(b64decode(audio["data"], validate=True), transcript=audio.get("transcript"), raw=raw or None)
+        return Audio(b64decode(audio["data"], validate=True), transcript=audio.get("transcript"), raw=packed(WIRE, raw))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -172,7 +174,11 @@ def encode_answer(message: Message) -> dict[str, Any]:
         elif type(part) is Reasoning:
             add_reasoning(body, part, default="reasoning_content")
         elif type(part) is Audio and part.data is not None:
-            body["audio"] = {**(part.raw or {}), "data": b64encode(part.data).decode(), "transcript": part.transcript}
+            body["audio"] = {
+                **further(part, WIRE),
+                "data": b64encode(part.data).decode(),
+                "transcript": part.transcript,
+            }
         elif type(part) is UnknownPart and isinstance(part.raw, Mapping) and part.raw.keys() == {"type", "refusal"}:
             body["refusal"] = body.get("refusal", "") + part.raw["refusal"]
         else:
@@ -240,7 +246,7 @@ def decode_usage(usage: Any) -> Usage | None:
         answer = max(answer, total - prompt)
     elif reasoning > answer:
         answer += reasoning
-    return Usage(prompt, answer, read, written, reasoning, usage)
+    return Usage(prompt, answer, read, written, reasoning, raw=usage)
 
 
 def _count(value: Any) -> int | None:

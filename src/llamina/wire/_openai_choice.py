@@ -17,7 +17,8 @@ from llamina.events import Event, PartDelta, ReasoningDelta, TextDelta, ToolCall
 from llamina.messages import Audio, Part, Text
 
 from ._openai_answers import refusal
-from ._openai_parts import REASONING_FIELDS, decode_content
+from ._openai_parts import REASONING_FIELDS, WIRE, decode_content
+from ._raw import packed
 
 __all__ = ["StreamedChoice"]
 
@@ -124,7 +125,7 @@ class StreamedChoice:
                 new.append(TextDelta(content))
             else:
                 new += [
-                    TextDelta(part.text) if type(part) is Text and part.raw is None else PartDelta(part)
+                    TextDelta(part.text, part.raw, part.raw is not None) if type(part) is Text else PartDelta(part)
                     for part in _parts(content)
                 ]
         new += [self._feed_call(call) for call in calls or ()]
@@ -171,7 +172,7 @@ class StreamedChoice:
         raw: dict[str, Any] = {"field": self._thought}
         if self._details:
             raw["reasoning_details"] = self._details
-        return ReasoningDelta("", raw)
+        return ReasoningDelta("", {WIRE: raw})
 
     def rest(self) -> dict[str, Any]:
         """What the events do not say, in the shape of the wire: log probabilities, unknown fields."""
@@ -195,7 +196,7 @@ class _Call:
         if raw:
             raw = {**self.raw, **raw}
             raw, self.raw = ({} if raw == self.raw else raw), raw
-        return ToolCallDelta(self.index, arguments, id_, name, raw or None)
+        return ToolCallDelta(self.index, arguments, id_, name, packed(WIRE, raw))
 
 
 def _arguments(value: Any) -> str:
@@ -276,4 +277,4 @@ def _sound(sound: dict[str, Any]) -> Audio | None:
         except ValueError:
             return None
     raw = {key: value for key, value in sound.items() if key not in ("data", "transcript")}
-    return Audio(data, transcript=sound.get("transcript"), raw=raw or None)
+    return Audio(data, transcript=sound.get("transcript"), raw=packed(WIRE, raw))

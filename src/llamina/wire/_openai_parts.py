@@ -16,8 +16,11 @@ import msgspec
 from llamina.errors import InvalidRequestError
 from llamina.messages import Audio, File, Image, Part, Reasoning, Text, ToolCall, UnknownPart
 
+from ._raw import further, packed, verbatim
+
 __all__ = [
     "REASONING_FIELDS",
+    "WIRE",
     "add_reasoning",
     "decode_content",
     "decode_reasoning",
@@ -27,24 +30,14 @@ __all__ = [
     "encode_tool_call",
 ]
 
+WIRE = "chat"
+"""The entry of the raw slots that is this wire's."""
+
 REASONING_FIELDS = ("reasoning_content", "reasoning")
 """Where providers put reasoning; the first that holds text counts."""
 
 _AUDIO_FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
 _AUDIO_TYPES = {"mp3": "audio/mpeg"}
-
-
-def further(part: Any) -> Mapping[str, Any]:
-    """The further fields that a part carries in its raw slot."""
-    raw = part.raw
-    if raw is None:
-        return {}
-    if not isinstance(raw, Mapping):
-        kind = type(part).__name__
-        raise InvalidRequestError(
-            f"{kind}.raw must be a mapping of further fields on the chat wire, got {type(raw).__name__}"
-        )
-    return raw
 
 
 def encode_part(part: Part) -> dict[str, Any]:
@@ -54,20 +47,20 @@ def encode_part(part: Part) -> dict[str, Any]:
         InvalidRequestError: this wire cannot say it; the message names the part and what is wrong.
     """
     if type(part) is Text:
-        return {**further(part), "type": "text", "text": part.text}
+        return {**further(part, WIRE), "type": "text", "text": part.text}
     if type(part) is UnknownPart:
-        if not isinstance(part.raw, Mapping):
-            raise InvalidRequestError(f"UnknownPart.raw must be a mapping on the chat wire, got {part.raw!r}")
-        return dict(part.raw)
+        if part.wire == "responses" and isinstance(part.raw, Mapping) and part.raw.get("type") == "refusal":
+            return dict(part.raw)  # OpenAI says a refusal in the same words on both of its wires
+        return verbatim(part, WIRE)
     if type(part) is Image:
         image: dict[str, Any] = {"url": _address(part)}
         if part.detail is not None:
             image["detail"] = part.detail
-        return {**further(part), "type": "image_url", "image_url": image}
+        return {**further(part, WIRE), "type": "image_url", "image_url": image}
     if type(part) is Audio:
-        return {**further(part), "type": "input_audio", "input_audio": _sound(part)}
+        return {**further(part, WIRE), "type": "input_audio", "input_audio": _sound(part)}
     if type(part) is File:
-        return {**further(part), "type": "file", "file": _document(part)}
+        return {**further(part, WIRE), "type": "file", "file": _document(part)}
     raise InvalidRequestError(f"the chat wire cannot say a {type(part).__name__} at this place")
 
 
@@ -123,12 +116,12 @@ def _decode_part(part: Mapping[str, Any]) -> Part:
             return typed
     except (AttributeError, KeyError, TypeError, ValueError, InvalidRequestError):
         pass  # an odd form of a known type: it travels as it is
-    return UnknownPart(dict(part))
+    return UnknownPart(dict(part), WIRE)
 
 
 def _typed(part: Mapping[str, Any]) -> Part | None:
     kind = part.get("type")
-    rest = {key: value for key, value in part.items() if key not in ("type", kind)} or None
+    rest = packed(WIRE, {key: value for key, value in part.items() if key not in ("type", kind)})
     if kind == "text":
         return Text(part["text"], rest) if type(part["text"]) is str else None
     inner = part[kind] if isinstance(kind, str) else {}
@@ -161,7 +154,7 @@ def _data_url(url: Any) -> tuple[str, bytes | None]:
 
 def encode_tool_call(call: ToolCall) -> dict[str, Any]:
     """An entry of `tool_calls`."""
-    raw = further(call)
+    raw = further(call, WIRE)
     kind = raw.get("type", "function")
     inner = {"name": call.name, "input" if kind == "custom" else "arguments": call.arguments_text}
     if isinstance(raw.get(kind), Mapping):
@@ -186,7 +179,7 @@ def decode_tool_call(call: Mapping[str, Any]) -> ToolCall:
         raw[kind] = rest
     if kind != "function":
         raw["type"] = kind
-    return ToolCall(call.get("id") or "", inner["name"], arguments, raw or None)
+    return ToolCall(call.get("id") or "", inner["name"], arguments, packed(WIRE, raw))
 
 
 def decode_tool_calls(calls: Any) -> tuple[ToolCall, ...] | None:
@@ -208,7 +201,7 @@ def decode_reasoning(message: Mapping[str, Any]) -> Reasoning | None:
     raw: dict[str, Any] = {"field": name or "reasoning"}
     if details:
         raw["reasoning_details"] = details
-    return Reasoning(message[name] if name else "", raw)
+    return Reasoning(message[name] if name else "", {WIRE: raw})
 
 
 def add_reasoning(fields: dict[str, Any], part: Reasoning, *, default: str | None) -> None:
@@ -216,13 +209,12 @@ def add_reasoning(fields: dict[str, Any], part: Reasoning, *, default: str | Non
 
     Without a default such reasoning is left out: a provider refuses the thoughts of another.
     """
-    own = isinstance(part.raw, Mapping) and "field" in part.raw
-    name = part.raw["field"] if own else default
+    raw = further(part, WIRE)
+    name = raw.get("field", default)
     if name is None:
         return
     if part.text:
         fields[name] = fields.get(name, "") + part.text
-    if own:
-        for key, value in part.raw.items():
-            if key != "field":
-                fields[key] = [*fields[key], *value] if key in fields and isinstance(value, list) else value
+    for key, value in raw.items():
+        if key != "field":
+            fields[key] = [*fields[key], *value] if key in fields and isinstance(value, list) else value

@@ -14,14 +14,15 @@ from llamina.messages import Audio, Message, Part, Reasoning, Text, ToolCall, To
 from llamina.protocol import Request
 
 from ._openai_parts import (
+    WIRE,
     add_reasoning,
     decode_content,
     decode_reasoning,
     decode_tool_calls,
     encode_part,
     encode_tool_call,
-    further,
 )
+from ._raw import further, packed
 
 __all__ = ["decode_message", "decode_request", "encode_message", "encode_request"]
 
@@ -97,14 +98,14 @@ def _encode_result(result: ToolResult, message: Message) -> dict[str, Any]:
     content: Any = result.content
     if not isinstance(content, str):
         content = [encode_part(part) for part in content]
-    body = {**further(result), "role": "tool", "tool_call_id": result.id, "content": content}
+    body = {**further(result, WIRE), "role": "tool", "tool_call_id": result.id, "content": content}
     if result.name is not None:
         body["name"] = result.name
     return {**(message.extra or {}), **body} if message.role == "tool" else body
 
 
 def _audio_id(part: Audio) -> str:
-    name = further(part).get("id")
+    name = further(part, WIRE).get("id")
     if not isinstance(name, str):
         raise InvalidRequestError(
             "the chat wire takes an assistant's Audio back by the id that the provider gave it, and this one has none; "
@@ -156,13 +157,15 @@ def decode_message(body: Any, place: int = 0) -> Message:
         del rest["name"]
     if role == "tool" and isinstance(rest.get("tool_call_id"), str) and content is not None:
         call = rest.pop("tool_call_id")
-        return Message(role, (ToolResult(call, content if type(content) is str else parts, name, raw=rest or None),))
+        return Message(
+            role, (ToolResult(call, content if type(content) is str else parts, name, raw=packed(WIRE, rest)),)
+        )
     found: list[Part] = list(parts)
     if role == "assistant":
         thought = decode_reasoning(rest)
         if thought is not None:
             found.insert(0, thought)
-            for key in (thought.raw["field"], "reasoning_details"):
+            for key in (further(thought, WIRE)["field"], "reasoning_details"):
                 rest.pop(key, None)
         calls = decode_tool_calls(rest.get("tool_calls"))
         if calls and [encode_tool_call(call) for call in calls] == list(rest["tool_calls"]):

@@ -11,7 +11,8 @@ from llamina.messages import Audio, ToolCall, UnknownPart
 from llamina.protocol import Response
 
 from ._openai_answers import encode_usage, wire_finish
-from ._openai_parts import encode_part, encode_tool_call
+from ._openai_parts import WIRE, encode_part, encode_tool_call
+from ._raw import further
 
 __all__ = ["StreamEncoder"]
 
@@ -67,11 +68,9 @@ class StreamEncoder:
 
 
 def _reasoning(event: ReasoningDelta) -> dict[str, Any]:
-    delta: dict[str, Any] = {}
-    name = "reasoning_content"
-    if isinstance(event.raw, Mapping) and "field" in event.raw:
-        delta = {key: value for key, value in event.raw.items() if key != "field"}
-        name = event.raw["field"]
+    raw = further(event, WIRE)
+    delta = {key: value for key, value in raw.items() if key != "field"}
+    name = raw.get("field", "reasoning_content")
     return {**delta, name: event.reasoning} if event.reasoning else delta
 
 
@@ -92,5 +91,5 @@ def _part(event: PartDelta) -> dict[str, Any]:
     if type(part) is UnknownPart and isinstance(part.raw, Mapping) and part.raw.get("type") == "refusal":
         return {"refusal": part.raw.get("refusal")}
     if type(part) is Audio and part.data is not None:
-        return {"audio": {**(part.raw or {}), "data": b64encode(part.data).decode(), "transcript": part.transcript}}
+        return {"audio": {**further(part, WIRE), "data": b64encode(part.data).decode(), "transcript": part.transcript}}
     return {"content": [encode_part(part)]}

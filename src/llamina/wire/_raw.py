@@ -1,0 +1,71 @@
+"""The raw slots of parts: what one wire keeps in them, apart from what the others keep.
+
+    further(part, "chat")              # {"cache_control": {...}}: the further fields of the part on that wire
+    packed("chat", fields)             # {"chat": {...}}, or None for nothing
+
+A conversation may go from one provider to another: a signature of the one is nothing that the other may see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llamina.errors import InvalidRequestError
+from llamina.messages import UnknownPart
+
+__all__ = ["WIRES", "further", "packed", "verbatim"]
+
+WIRES = {"chat", "responses", "anthropic", "embeddings"}
+"""Names that a raw slot may have entries for; a codec of another wire adds its own."""
+
+
+def further(part: Any, wire: str) -> Mapping[str, Any]:
+    """The further fields that *part* carries for *wire*.
+
+    Raises:
+        InvalidRequestError: the slot is no mapping of wires to fields.
+    """
+    raw = part.raw
+    if raw is None:
+        return {}
+    if not isinstance(raw, Mapping):
+        raise InvalidRequestError(
+            f"{type(part).__name__}.raw must map a wire to its further fields, got {type(raw).__name__}; "
+            f"write raw={{{wire!r}: {{...}}}}"
+        )
+    for name in raw:
+        if name not in WIRES:
+            raise InvalidRequestError(
+                f"{type(part).__name__}.raw has the key {name!r}, which is no wire ({', '.join(sorted(WIRES))}); "
+                f"write raw={{{wire!r}: {{{name!r}: ...}}}}"
+            )
+    fields = raw.get(wire)
+    if fields is None:
+        return {}
+    if not isinstance(fields, Mapping):
+        raise InvalidRequestError(
+            f"{type(part).__name__}.raw[{wire!r}] must be a mapping of further fields, got {type(fields).__name__}"
+        )
+    return fields
+
+
+def packed(wire: str, fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A raw slot that holds *fields* for *wire*; None where there are none."""
+    return {wire: fields} if fields else None
+
+
+def verbatim(part: UnknownPart, wire: str) -> dict[str, Any]:
+    """The part as *wire* says it.
+
+    Raises:
+        InvalidRequestError: it is no mapping, or came from another wire.
+    """
+    if not isinstance(part.raw, Mapping):
+        raise InvalidRequestError(f"UnknownPart.raw must be a mapping on the {wire} wire, got {part.raw!r}")
+    if part.wire not in ("", wire):
+        raise InvalidRequestError(
+            f"the {wire} wire cannot say a part of type {part.raw.get('type')!r} that came from the {part.wire} wire; "
+            "leave it out of the messages"
+        )
+    return dict(part.raw)
