@@ -112,6 +112,14 @@ class Attempt(msgspec.Struct):
                 except Exception:  # noqa: BLE001 - the attempt has ended, and the other listeners hear of it
                     _log.warning("a listener of an attempt failed", exc_info=True)
 
+    def __repr__(self) -> str:
+        who = f"{self.provider}/{self.model}" if self.provider else self.model
+        if not self.outcome:
+            return f"Attempt({who!r}, in flight)"
+        ended = "" if self.elapsed is None else f" after {self.elapsed:.3g} s"
+        cost = "" if self.cost is None else f", ${self.cost}"
+        return f"Attempt({who!r}, {self.outcome!r}{ended}{cost})"
+
     def __reduce__(self) -> Any:
         # Whoever waits for the attempt is of this process and does not travel.
         return (Attempt, msgspec.structs.astuple(self)[:-1])
@@ -194,6 +202,11 @@ class Call(msgspec.Struct, eq=False, weakref=True):
     def usage(self) -> Usage:
         """The tokens of all attempts together."""
         return sum([attempt.usage for attempt in self.attempts if attempt.usage is not None], Usage())
+
+    def __repr__(self) -> str:
+        known = "" if self.cost_complete else " or more"
+        answered = f", cache {self.cache!r}" if self.cache else ", joined" if self.joined else ""
+        return f"Call({self.id}, {len(self.attempts)} attempts, ${self.cost}{known}{answered})"
 
     def __reduce__(self) -> Any:
         assert self.id  # made now: a copy must not make another

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,9 @@ from llamina import (
 from llamina.events import events_of
 from llamina.testing import FakeTransport, simulated_time
 
-RAW = st.none() | st.fixed_dictionaries({"anthropic": st.dictionaries(st.sampled_from("ab"), st.integers(), min_size=1)})
+RAW = st.none() | st.fixed_dictionaries(
+    {"anthropic": st.dictionaries(st.sampled_from("ab"), st.integers(), min_size=1)}
+)
 TEXT = st.text(min_size=1, max_size=9)
 PARTS = st.one_of(
     st.builds(Text, TEXT, RAW),
@@ -87,7 +91,7 @@ def test_an_embedding_of_nothing_is_refused(model: str, texts: list[str]) -> Non
 class Weather:
     """Something that has a definition, as tools do."""
 
-    definition = {"type": "function", "function": {"name": "weather", "parameters": {}}}
+    definition: ClassVar = {"type": "function", "function": {"name": "weather", "parameters": {}}}
 
 
 def test_tools_become_plain_data() -> None:

@@ -393,3 +393,25 @@ def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, Any], says
     """By field, value and remedy, when it is built."""
     with pytest.raises(ConfigurationError, match=says):
         Retry(**settings)
+
+
+class Broken:
+    """A backoff of a user, with a mistake in it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def delay(self, attempt: int, error: BaseException | None = None, previous: float | None = None) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0])
+@simulated_time
+async def test_a_backoff_that_gives_no_wait_is_reported_by_name(seconds: float) -> None:
+    """A NaN would be slept as nothing at all; the provider's error stays as the cause."""
+    stack = build_stack([Retry(backoff=Broken(seconds))], FakeTransport([ServerError("down"), "never"]))
+
+    with pytest.raises(ConfigurationError, match=r"Broken\.delay must give seconds") as raised:
+        await stack(Request.chat("m", "hi"))
+
+    assert isinstance(raised.value.__cause__, ServerError)

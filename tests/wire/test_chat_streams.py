@@ -25,7 +25,6 @@ from llamina import (
     Response,
     ServerError,
     Started,
-    Text,
     TextDelta,
     ToolCall,
     ToolCallDelta,

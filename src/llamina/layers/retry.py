@@ -18,6 +18,7 @@ import asyncio
 import random
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
 from attrs import field, frozen
@@ -174,6 +175,10 @@ class Retry(Layer):
         if hint is None and isinstance(error, CircuitOpenError):
             return "circuit_open", 0.0  # not known when it will let anything through
         delay = self._policy(error).delay(tried, error, previous)
+        if not 0.0 <= delay < inf:
+            raise ConfigurationError(
+                f"{type(self._policy(error)).__name__}.delay must give seconds of at least 0, got {delay!r}"
+            ) from error
         if hint is not None:
             if hint > self.retry_after_max:
                 return "retry_after_max", 0.0
