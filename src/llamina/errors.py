@@ -75,6 +75,7 @@ class LLMError(Exception):
         partial: the Response as far as it came, for a stream that died.
         call: the `Call` with every attempt, set when the error leaves the stack.
         rate_limit: what the provider's rate-limit headers said, as a mapping.
+        details: the provider's own words beside its message, as it said them: `type`, `code`, `param`.
     """
 
     outcome: ClassVar[str] = "error"
@@ -101,6 +102,7 @@ class LLMError(Exception):
         partial: Any = None,
         call: Any = None,
         rate_limit: Any = None,
+        details: Any = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -115,6 +117,7 @@ class LLMError(Exception):
         self.partial = partial
         self.call = call
         self.rate_limit = rate_limit
+        self.details = details
         if retryable is not None:
             self.retryable = retryable
         if processed is not None:

@@ -214,7 +214,8 @@ class Response(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
     """A complete answer.
 
     `finish_reason` is one of "stop", "length", "tool_calls", "content_filter", "error", "other" or None;
-    `raw_finish_reason` is the provider's own word. Fields of the answer that llamina has no name for are in `extra`.
+    `raw_finish_reason` is the provider's own word. Fields of the answer that llamina has no name for are in `extra`, in
+    the shape of the wire that `wire` names ("" where it was no provider that answered).
     `rate_limit` is what the headers said of limits (see `llamina.policy.headers.parse_rate_limit`); `vectors` are the
     answer to `Request.embed`, one for each text, in their order.
     """
@@ -229,6 +230,7 @@ class Response(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
     extra: Mapping[str, Any] = {}
     rate_limit: Mapping[str, Any] | None = None
     vectors: tuple[tuple[float, ...], ...] = ()
+    wire: str = ""
     _call: Any = None
 
     @classmethod

@@ -244,6 +244,20 @@ def test_reasoning_comes_before_what_is_said() -> None:
             {"prompt_tokens": 3, "completion_tokens": 24, "completion_tokens_details": {"reasoning_tokens": 20}},
             (3, 24, 0, 0, 20),
         ),
+        (
+            {
+                "prompt_tokens": 90,
+                "completion_tokens": 40,
+                "prompt_tokens_details": {"audio_tokens": 60, "text_tokens": 30, "cached_tokens": 0},
+                "completion_tokens_details": {"audio_tokens": 30, "text_tokens": 10, "reasoning_tokens": 0},
+            },
+            (90, 40, 0, 0, 0, 0, 60, 30),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cache_write_tokens": 8}},
+            (9, 4, 0, 8, 0),
+        ),
+        ({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": {"audio_tokens": None}}, (3, 4)),
         ({"prompt_tokens": 3, "total_tokens": 7}, (3, 4, 0, 0, 0)),
         ({"prompt_tokens": 3.0, "completion_tokens": 4.0, "completion_tokens_details": None}, (3, 4, 0, 0, 0)),
     ],
@@ -295,3 +309,23 @@ def test_an_account_is_written_back_verbatim_unless_it_was_changed() -> None:
 
     assert encode_usage(usage) == account
     assert encode_usage(Usage(5, 6, raw=account)) == {"prompt_tokens": 5, "completion_tokens": 6, "total_tokens": 11}
+
+
+def test_sound_is_written_as_the_part_that_it_is() -> None:
+    """An account of another wire keeps its audio counts on this one, and the details that are 0 stay out."""
+    usage = Usage(90, 40, input_audio_tokens=60, output_audio_tokens=30)
+
+    written = encode_usage(usage)
+
+    assert written["prompt_tokens_details"] == {"cached_tokens": 0, "audio_tokens": 60}
+    assert written["completion_tokens_details"] == {"audio_tokens": 30}
+    assert decode_usage(written) == usage
+
+
+def test_an_account_whose_sound_was_recounted_is_written_anew() -> None:
+    """The provider's own words go out only where they say what the counts say."""
+    account = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"audio_tokens": 8}}
+
+    written = encode_usage(Usage(9, 4, input_audio_tokens=2, raw=account))
+
+    assert written["prompt_tokens_details"] == {"cached_tokens": 0, "audio_tokens": 2}

@@ -8,7 +8,7 @@ import pytest
 
 from llamina.errors import InvalidRequestError
 from llamina.messages import Message, Reasoning, Text, ToolCall, ToolResult, UnknownPart
-from llamina.protocol import Request
+from llamina.protocol import Request, Response
 from llamina.wire import openai_chat
 from llamina.wire._dialect import typed
 
@@ -95,3 +95,13 @@ def test_a_typed_message_is_taken_as_it_is() -> None:
     message = Message.user("hi")
 
     assert typed(message) is message
+
+
+def test_the_fields_of_another_wire_do_not_enter_an_answer() -> None:
+    """An app that speaks one wire is answered on it, whatever provider answered below."""
+    answer = Response.of("hi", extra={"object": "response", "created_at": 1}, wire="responses")
+
+    written = openai_chat.encode_response(answer)
+
+    assert (written["object"], "created_at" in written) == ("chat.completion", False)
+    assert openai_chat.encode_response(Response.of("hi", extra={"x_more": 1}))["x_more"] == 1

@@ -33,6 +33,7 @@ __all__ = [
     "encode_choice",
     "encode_response",
     "encode_usage",
+    "further_fields",
     "refusal",
     "unified",
     "wire_finish",
@@ -56,6 +57,11 @@ def unified(finish: Any) -> str | None:
     if finish is None:
         return None
     return _FINISH.get(finish, "other") if isinstance(finish, str) else "other"
+
+
+def further_fields(response: Response) -> dict[str, Any]:
+    """What the answer says besides, if this wire said it: the fields of another mean something else here."""
+    return dict(response.extra) if response.wire in ("", WIRE) else {}
 
 
 def wire_finish(response: Response) -> str | None:
@@ -108,7 +114,7 @@ def decode_response(
     if rest or len(choices) > 1:
         extra["choices"] = [rest, *choices[1:]]
     raw_finish = finish if isinstance(finish, str) else None
-    return Response(decoded, usage, unified(finish), answered, name, raw_finish, request_id, extra)
+    return Response(decoded, usage, unified(finish), answered, name, raw_finish, request_id, extra, wire=WIRE)
 
 
 def _malformed(
@@ -179,7 +185,7 @@ def encode_answer(message: Message) -> dict[str, Any]:
                 "data": b64encode(part.data).decode(),
                 "transcript": part.transcript,
             }
-        elif type(part) is UnknownPart and isinstance(part.raw, Mapping) and part.raw.keys() == {"type", "refusal"}:
+        elif type(part) is UnknownPart and _is_refusal(part.raw):
             body["refusal"] = body.get("refusal", "") + part.raw["refusal"]
         else:
             try:
@@ -194,6 +200,10 @@ def encode_answer(message: Message) -> dict[str, Any]:
     return body
 
 
+def _is_refusal(raw: Any) -> bool:
+    return isinstance(raw, Mapping) and raw.get("type") == "refusal" and isinstance(raw.get("refusal"), str)
+
+
 def encode_choice(message: Message, finish: str | None, rest: Mapping[str, Any]) -> dict[str, Any]:
     """The first choice: what the Response says now, and what the provider said besides."""
     written = encode_answer(message)
@@ -206,7 +216,7 @@ def encode_choice(message: Message, finish: str | None, rest: Mapping[str, Any])
 
 def encode_response(response: Response, *, created: int = 0) -> dict[str, Any]:
     """The completion that says *response*; *created* (seconds of the epoch) where the answer does not say it itself."""
-    extra = dict(response.extra)
+    extra = further_fields(response)
     choices: Sequence[Any] = extra.pop("choices", None) or ({},)
     body: dict[str, Any] = {
         "id": response.id or "chatcmpl-0",
@@ -240,13 +250,14 @@ def decode_usage(usage: Any) -> Usage | None:
     read = _count(given.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens")) or 0
     written = _count(given.get("cache_write_tokens")) or 0
     reasoning = _count(spoken.get("reasoning_tokens")) or 0
+    heard, said = _count(given.get("audio_tokens")) or 0, _count(spoken.get("audio_tokens")) or 0
     if read + written > prompt:
         prompt += read + written
     if total is not None:
         answer = max(answer, total - prompt)
     elif reasoning > answer:
         answer += reasoning
-    return Usage(prompt, answer, read, written, reasoning, raw=usage)
+    return Usage(prompt, answer, read, written, reasoning, 0, heard, said, raw=usage)
 
 
 def _count(value: Any) -> int | None:
@@ -264,9 +275,14 @@ def encode_usage(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
     }
-    given = {"cached_tokens": usage.cache_read_tokens, "cache_write_tokens": usage.cache_write_tokens}
+    given = {
+        "cached_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "audio_tokens": usage.input_audio_tokens,
+    }
     if any(given.values()):
         body["prompt_tokens_details"] = {key: value for key, value in given.items() if value or key == "cached_tokens"}
-    if usage.reasoning_tokens:
-        body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    spoken = {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": usage.output_audio_tokens}
+    if any(spoken.values()):
+        body["completion_tokens_details"] = {key: value for key, value in spoken.items() if value}
     return body

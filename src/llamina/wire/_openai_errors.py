@@ -96,7 +96,10 @@ def encode_error(error: LLMError) -> tuple[int, dict[str, str], dict[str, Any]]:
     if error.request_id is not None:
         headers["x-request-id"] = error.request_id
     message = _short(masked(error.message or type(error).__name__))
-    body = {"error": {"message": message, "type": kind, "param": None, "code": error.code or code}}
+    words = error.details or {"type": kind, "code": error.code or code}
+    body = {
+        "error": {"message": message, "type": words.get("type"), "param": words.get("param"), "code": words.get("code")}
+    }
     return status, headers, body
 
 
@@ -110,7 +113,8 @@ def decode_error(
     secrets: tuple[str, ...] = (),
 ) -> LLMError:
     """The error that a failed request says, whether its body is JSON, HTML or nothing."""
-    message, code, kind = _read(_parsed(body), secrets)
+    said = _parsed(body)
+    message, code, kind = _read(said, secrets)
     return error_from_status(
         status,
         message=message or f"the provider answered with status {status}",
@@ -119,6 +123,7 @@ def decode_error(
         headers=headers,
         provider=provider,
         model=model,
+        details=_details(said, secrets),
     )
 
 
@@ -142,6 +147,7 @@ def error_in_success(
         headers={},
         provider=provider,
         model=model,
+        details=_details({"error": failure}, secrets),
     )
     error.status, error.usage, error.partial, error.request_id = None, usage, partial, request_id
     return error
@@ -177,6 +183,14 @@ def _read(body: Any, secrets: tuple[str, ...]) -> tuple[str, str | None, str | N
         message = msgspec.json.encode(message).decode()
     text = _short(masked(" ".join((message or "").split()), secrets))
     return text, _word(code, secrets), _word(kind, secrets)
+
+
+def _details(body: Any, secrets: tuple[str, ...]) -> dict[str, str | None] | None:
+    """The words of an error in OpenAI's own form, to be said again as they were."""
+    said = body.get("error") if isinstance(body, Mapping) else None
+    if not isinstance(said, Mapping):
+        return None
+    return {name: _word(said.get(name), secrets) for name in ("type", "code", "param")}
 
 
 def _word(value: Any, secrets: tuple[str, ...]) -> str | None:

@@ -50,7 +50,8 @@ def encode_part(part: Part) -> dict[str, Any]:
         return {**further(part, WIRE), "type": "text", "text": part.text}
     if type(part) is UnknownPart:
         if part.wire == "responses" and isinstance(part.raw, Mapping) and part.raw.get("type") == "refusal":
-            return dict(part.raw)  # OpenAI says a refusal in the same words on both of its wires
+            # OpenAI says a refusal in the same words on both of its wires.
+            return {"type": "refusal", "refusal": part.raw.get("refusal")}
         return verbatim(part, WIRE)
     if type(part) is Image:
         image: dict[str, Any] = {"url": _address(part)}

@@ -10,7 +10,7 @@ from llamina.events import Event, PartDelta, ReasoningDelta, TextDelta, ToolCall
 from llamina.messages import Audio, ToolCall, UnknownPart
 from llamina.protocol import Response
 
-from ._openai_answers import encode_usage, wire_finish
+from ._openai_answers import encode_usage, further_fields, wire_finish
 from ._openai_parts import WIRE, encode_part, encode_tool_call
 from ._raw import further
 
@@ -41,7 +41,8 @@ class StreamEncoder:
         if type(event) is TextDelta:
             return [self._chunk({"content": event.text})]
         if type(event) is ReasoningDelta:
-            return [self._chunk(_reasoning(event))]
+            delta = _reasoning(event)
+            return [self._chunk(delta)] if delta else []  # the end of a thought, of which nothing else is to be said
         if type(event) is ToolCallDelta:
             return [self._chunk({"tool_calls": [_tool_call(event)]})]
         if type(event) is PartDelta:
@@ -50,7 +51,7 @@ class StreamEncoder:
 
     def finish(self, response: Response) -> list[dict[str, Any]]:
         """The chunks at the end: further choices, the finish reason, and the tokens where they were asked for."""
-        extra = dict(response.extra)
+        extra = further_fields(response)
         choices: Sequence[Any] = extra.pop("choices", None) or ({},)
         chunks = []
         for place, choice in enumerate(choices[1:], 1):

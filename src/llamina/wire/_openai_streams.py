@@ -19,6 +19,7 @@ from llamina.protocol import Response
 from ._openai_answers import decode_usage, encode_answer, unified
 from ._openai_choice import StreamedChoice
 from ._openai_errors import error_in_success
+from ._openai_parts import WIRE
 
 __all__ = ["StreamDecoder"]
 
@@ -234,7 +235,9 @@ class StreamDecoder:
             others = sorted([index for index in self._choices if index != 0])
             extra["choices"] = [rest, *[_whole_choice(index, self._choices[index]) for index in others]]
         finish = first.finish
-        return Response(message, self.usage, unified(finish), self._model, self._id, finish, self._request_id, extra)
+        return Response(
+            message, self.usage, unified(finish), self._model, self._id, finish, self._request_id, extra, wire=WIRE
+        )
 
     def _malformed(self, why: str) -> MalformedResponseError:
         return self._error(f"the stream is no completion: {why}")

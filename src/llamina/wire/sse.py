@@ -15,10 +15,16 @@ letter does no harm.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
 from llamina.errors import MalformedResponseError
 
-__all__ = ["SSEDecoder"]
+__all__ = ["SSEDecoder", "frame"]
 
+_encode = msgspec.json.Encoder().encode
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -100,3 +106,10 @@ def _data(block: bytes) -> bytes | None:
         elif line == b"data":
             values.append(b"")
     return b"\n".join(values) if values else None
+
+
+def frame(payloads: Iterable[Mapping[str, Any]], *, named: bool = False) -> bytes:
+    """The bytes of events whose data are *payloads*; *named* puts the `type` of each into its `event` field too."""
+    if named:
+        return b"".join([b"event: %b\ndata: %b\n\n" % (p["type"].encode(), _encode(p)) for p in payloads])
+    return b"".join([b"data: %b\n\n" % _encode(payload) for payload in payloads])
