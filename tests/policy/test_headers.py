@@ -183,6 +183,177 @@ def test_the_limits_of_both_providers_come_out_alike():
     assert second == expected
 
 
+OPENAI = {
+    "date": "Sat, 21 Nov 2026 12:00:00 GMT",
+    "openai-processing-ms": "1299",
+    "x-ratelimit-limit-requests": "5000",
+    "x-ratelimit-limit-tokens": "160000",
+    "x-ratelimit-remaining-requests": "4999",
+    "x-ratelimit-remaining-tokens": "159976",
+    "x-ratelimit-reset-requests": "12ms",
+    "x-ratelimit-reset-tokens": "6m0s",
+    "x-request-id": "req_1",
+}
+ANTHROPIC = {
+    "anthropic-organization-id": "00000000-0000-0000-0000-000000000000",
+    "anthropic-ratelimit-requests-limit": "5000",
+    "anthropic-ratelimit-requests-remaining": "4999",
+    "anthropic-ratelimit-requests-reset": "2026-11-21T12:00:00.012Z",
+    "anthropic-ratelimit-tokens-limit": "160000",
+    "anthropic-ratelimit-tokens-remaining": "159976",
+    "anthropic-ratelimit-tokens-reset": "2026-11-21T12:06:00Z",
+    "request-id": "req_1",
+}
+SHAPE = {
+    "limit_requests": 5000,
+    "remaining_requests": 4999,
+    "reset_requests": 0.012,
+    "limit_tokens": 160_000,
+    "remaining_tokens": 159_976,
+    "reset_tokens": 360,
+}
+
+
+@pytest.mark.parametrize("values", [OPENAI, ANTHROPIC, {name.title(): text for name, text in ANTHROPIC.items()}])
+def test_whole_answers_of_both_providers_give_one_and_the_same_value(values):
+    """A limiter reads the same names whoever answered; what else stands in the headers is left alone."""
+    limits = parse_rate_limit(values, WALL)
+
+    assert limits == {name: pytest.approx(value, abs=1e-6) for name, value in SHAPE.items()}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {
+                "x-ratelimit-limit-project-tokens": "60000",
+                "x-ratelimit-remaining-project-tokens": "57000",
+                "x-ratelimit-reset-project-tokens": "3s",
+            },
+            {"limit_project_tokens": 60_000, "remaining_project_tokens": 57_000, "reset_project_tokens": 3},
+        ),
+        (
+            {
+                "x-ratelimit-limit-tokens_usage_based": "250000",
+                "x-ratelimit-remaining-tokens_usage_based": "249900",
+                "x-ratelimit-reset-tokens_usage_based": "16m17.764s",
+            },
+            {
+                "limit_tokens_usage_based": 250_000,
+                "remaining_tokens_usage_based": 249_900,
+                "reset_tokens_usage_based": 977.764,
+            },
+        ),
+        (
+            {
+                "x-ratelimit-limit-requests": "0",
+                "x-ratelimit-remaining-requests": "-1",
+                "x-ratelimit-remaining-tokens": "98905",
+                "x-ratelimit-reset-requests": "0",
+            },
+            {"remaining_tokens": 98_905},
+        ),
+        (
+            {
+                "x-ratelimit-limit-tokens-minute": "5000000",
+                "x-ratelimit-remaining-tokens-minute": "4999911",
+                "x-ratelimit-tokens-query-cost": "52",
+            },
+            {
+                "limit_tokens_minute": 5_000_000,
+                "remaining_tokens_minute": 4_999_911,
+                "tokens_query_cost": 52,
+            },
+        ),
+        (
+            {
+                "anthropic-ratelimit-input-tokens-limit": "80000",
+                "anthropic-ratelimit-input-tokens-remaining": "79000",
+                "anthropic-ratelimit-input-tokens-reset": "2026-11-21T12:00:01Z",
+                "anthropic-ratelimit-output-tokens-limit": "16000",
+                "anthropic-ratelimit-output-tokens-remaining": "0",
+                "anthropic-ratelimit-output-tokens-reset": "2026-11-21T12:01:00Z",
+            },
+            {
+                "limit_input_tokens": 80_000,
+                "remaining_input_tokens": 79_000,
+                "reset_input_tokens": 1,
+                "limit_output_tokens": 16_000,
+                "remaining_output_tokens": 0,
+                "reset_output_tokens": 60,
+            },
+        ),
+        (
+            {
+                "anthropic-priority-input-tokens-limit": "10000",
+                "anthropic-priority-input-tokens-remaining": "9618",
+                "anthropic-priority-input-tokens-reset": "2026-11-21T12:00:59Z",
+                "anthropic-fast-output-tokens-remaining": "7000",
+                "anthropic-ratelimit-priority-output-tokens-remaining": "6000",
+            },
+            {
+                "limit_priority_input_tokens": 10_000,
+                "remaining_priority_input_tokens": 9_618,
+                "reset_priority_input_tokens": 59,
+                "remaining_fast_output_tokens": 7_000,
+                "remaining_priority_output_tokens": 6_000,
+            },
+        ),
+        (
+            {
+                "anthropic-ratelimit-unified-status": "allowed",
+                "anthropic-ratelimit-unified-reset": str(int(WALL) + 7999),
+                "anthropic-ratelimit-unified-5h-status": "allowed",
+                "anthropic-ratelimit-unified-5h-reset": str(int(WALL) + 7999),
+                "anthropic-ratelimit-unified-5h-utilization": "0.42",
+                "anthropic-ratelimit-unified-7d_sonnet-utilization": "0",
+                "anthropic-ratelimit-unified-representative-claim": "five_hour",
+                "anthropic-ratelimit-unified-fallback-percentage": "0.5",
+                "anthropic-ratelimit-unified-overage-disabled-reason": "org_level_disabled",
+            },
+            {
+                "reset_unified": 7999,
+                "reset_unified_5h": 7999,
+                "unified_5h_utilization": 0.42,
+                "unified_7d_sonnet_utilization": 0,
+                "unified_fallback_percentage": 0.5,
+            },
+        ),
+        (
+            {
+                "anthropic-version": "2023-06-01",
+                "anthropic-priority": "5",
+                "anthropic-fast-mode": "1",
+                "anthropic-beta-limit": "1",
+                "retry-after": "3",
+            },
+            {},
+        ),
+    ],
+    ids=["project", "azure", "unknown", "mistral", "input-output", "priority-fast", "unified", "others"],
+)
+def test_a_limit_beside_the_usual_ones_keeps_its_name(values, expected):
+    """Limits of a project, a deployment, a service tier or a subscription, in the words of who sends them."""
+    limits = parse_rate_limit(values, WALL)
+
+    assert limits == {name: pytest.approx(value, abs=1e-6) for name, value in expected.items()}
+
+
+@given(
+    st.dictionaries(st.sampled_from([*OPENAI, *ANTHROPIC, "anthropic-priority-input-tokens-reset"]), texts),
+    st.none() | st.floats(-1e12, 1e12),
+)
+def test_known_names_with_any_value_give_numbers_that_can_be_used(values, now):
+    """Whatever stands in a header, each number that is found is finite, from zero up, and a reset is ahead."""
+    limits = parse_rate_limit(values, now)
+
+    for name, value in limits.items():
+        assert type(value) in (int, float)
+        assert math.isfinite(value)
+        assert value > 0 or (value == 0 and name.startswith("remaining"))
+
+
 def test_limits_without_a_scope_and_other_spellings_are_read():
     """A bare reset as an epoch in milliseconds, a header in two words, and one that holds another fact."""
     values = {

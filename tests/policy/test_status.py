@@ -1,5 +1,7 @@
 """From a provider's status and words to one of our errors."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -319,6 +321,124 @@ def test_a_conflict_may_be_tried_again_and_a_timeout_of_the_server_too():
     assert classify(conflict).breaker == "neutral"
     assert classify(late).retry
     assert isinstance(late, TimeoutError)
+
+
+SPENT = "Your organization has reached its monthly limit."
+
+
+@pytest.mark.parametrize(
+    ("code", "type_", "message", "expected"),
+    [
+        ("rate_limit_exceeded", "requests", TOO_FAST, RateLimitError),
+        ("insufficient_quota", "insufficient_quota", "You exceeded your current quota.", QuotaExceededError),
+        ("organization_usage_limit_exceeded", "insufficient_quota", SPENT, QuotaExceededError),
+        ("rate_limit_exceeded", "tokens", TOO_LARGE, InvalidRequestError),
+        (None, "rate_limit_error", "This request would exceed your organization's rate limit.", RateLimitError),
+        ("ramp_limit_exceeded", "rate_limit_error", "", RateLimitError),
+        ("enforced_spend_limit_reached", "rate_limit_error", SPENT, QuotaExceededError),
+        ("contract_spend_limit_reached", "rate_limit_error", SPENT, QuotaExceededError),
+        (None, "rate_limit_error", "Request too large: wait will not help.", InvalidRequestError),
+    ],
+)
+def test_a_429_is_three_things_at_either_provider(code, type_, message, expected):
+    """Too fast is tried again, spent and too large are not, whatever the type says."""
+    error = error_from_status(429, code=code, type=type_, message=message)
+
+    assert type(error) is expected
+    assert classify(error).retry is (expected is RateLimitError)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (402, None, QuotaExceededError),
+        (402, "linked_organization_billing_unavailable", QuotaExceededError),
+        (402, "linked_organization_spend_limit_reached", QuotaExceededError),
+        (400, "organization_on_hold", PermissionDeniedError),
+        (400, "request_body_timeout", RequestTimeoutError),
+        (400, "storage_quota_exceeded", InvalidRequestError),
+        (403, "user_profile_not_billable", PermissionDeniedError),
+        (412, "memory_precondition_failed_error", InvalidRequestError),
+        (413, "request_body_too_large_after_decoding", InvalidRequestError),
+        (503, "cmek_key_unreachable", ServerError),
+        (503, "server_is_overloaded", OverloadedError),
+        (504, "timeout_error", ServerError),
+        (529, "compaction_unavailable", OverloadedError),
+    ],
+)
+def test_codes_that_come_with_a_status_are_understood(status, code, expected):
+    """The code is read where the status alone would mislead, and the status where the code says nothing more."""
+    error = error_from_status(status, code=code, type="api_error")
+
+    assert type(error) is expected
+
+
+@pytest.mark.parametrize("status", [None, 200])
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("server_error", ServerError),
+        ("vector_store_timeout", ServerError),
+        ("timeout_error", ServerError),
+        ("request_timeout", ServerError),
+        ("internal_error", ServerError),
+        ("rate_limit_exceeded", RateLimitError),
+        ("invalid_prompt", ContentFilterError),
+        ("bio_policy", ContentFilterError),
+        ("cyber_policy", ContentFilterError),
+        ("misalignment_policy_violation", ContentFilterError),
+        ("image_content_policy_violation", ContentFilterError),
+        ("data_residency_mismatch", InvalidRequestError),
+        ("invalid_image", InvalidRequestError),
+        ("invalid_image_url", InvalidRequestError),
+        ("image_too_large", InvalidRequestError),
+        ("failed_to_download_image", InvalidRequestError),
+        ("invalid_request", InvalidRequestError),
+        ("request_too_large", InvalidRequestError),
+        ("resource_not_found", NotFoundError),
+        ("billing_error", QuotaExceededError),
+        ("usage_limit_exceeded", QuotaExceededError),
+        ("session_budget_exceeded", QuotaExceededError),
+        ("credit_balance_exhausted", QuotaExceededError),
+        ("flex_unavailable", OverloadedError),
+        ("server_overloaded", OverloadedError),
+        ("compaction_unavailable", OverloadedError),
+    ],
+)
+def test_a_run_that_failed_after_it_was_accepted_is_known_by_its_code(status, code, expected):
+    """What an event inside an answer says, without a status and without a type."""
+    error = error_from_status(status, message="m", code=code)
+
+    assert type(error) is expected
+
+
+def test_every_error_of_a_response_is_the_callers_unless_it_is_known_to_pass():
+    """Of the codes that the SDK of the Responses API names, only three are worth another attempt."""
+    openai_errors = pytest.importorskip("openai.types.responses.response_error")
+    codes = get_args(openai_errors.ResponseError.model_fields["code"].annotation)
+
+    retried = {code for code in codes if classify(error_from_status(None, code=code)).retry}
+
+    assert len(codes) > 15
+    assert retried == {"server_error", "rate_limit_exceeded", "vector_store_timeout"}
+
+
+def test_every_pair_of_status_and_code_that_an_sdk_names_has_a_meaning():
+    """The table of the Anthropic SDK: the status decides, and four codes say something else than it."""
+    table = pytest.importorskip("anthropic._error_classes").ERROR_CLASSES
+
+    differ = {
+        (status, code)
+        for status, code in table
+        if code and type(error_from_status(status, code=code)) is not type(error_from_status(status))
+    }
+
+    assert differ == {
+        (400, "organization_on_hold"),
+        (400, "request_body_timeout"),
+        (429, "contract_spend_limit_reached"),
+        (429, "enforced_spend_limit_reached"),
+    }
 
 
 def test_further_facts_are_passed_on():

@@ -45,6 +45,23 @@ def test_one_attempt_is_counted_in_all_columns():
     assert rows.totals().cost == 3
 
 
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_every_kind_of_token_that_has_a_price_of_its_own_is_counted(monkeypatch, kinds):
+    """What was written to a cache, for how long, and sound; also when rows were folded into sums."""
+    monkeypatch.setattr(totals, "_KINDS", kinds)
+    rows = Rows(max_rows=10)
+    usage = Usage(9, 8, 1, 5, 2, cache_write_long_tokens=4, input_audio_tokens=3, output_audio_tokens=6)
+
+    for user in ("ada", "bob"):
+        rows.add(Attempt("p", "m", usage=usage, usage_source="exact"), 1, {"user": user}, first=True)
+
+    row = rows.totals()
+    assert (row.cache_read_tokens, row.reasoning_tokens) == (2, 4)
+    assert (row.cache_write_tokens, row.cache_write_long_tokens) == (10, 8)
+    assert (row.input_audio_tokens, row.output_audio_tokens) == (6, 12)
+    assert rows.by("user")["ada"].cache_write_tokens == 5
+
+
 def test_a_try_without_usage_is_counted_as_not_certain():
     """A try of which nothing is known is a try, and no exact zero."""
     rows = Rows(max_rows=10)

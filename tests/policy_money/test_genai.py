@@ -34,6 +34,10 @@ def library(model, provider, usage, moment, context=None):
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
         "output_reasoning_tokens": usage.reasoning_tokens,
+        "cache_write_1h_tokens": usage.cache_write_long_tokens,
+        "input_audio_tokens": usage.input_audio_tokens,
+        "output_audio_tokens": usage.output_audio_tokens,
+        "cache_audio_read_tokens": 0,
     }
     return genai_prices.calc_price(
         genai_prices.Usage(**counts), model, provider_id=provider, genai_request_timestamp=moment, price_context=context
@@ -52,17 +56,21 @@ MODELS = [
     ("text-embedding-3-small", "openai"),
     ("openai/gpt-4o", "openrouter"),
     ("claude-sonnet-4-5", None),
+    ("gpt-audio", "openai"),
+    ("gemini-2.5-flash", "google"),
+    ("claude-3-5-haiku", "google"),
 ]
 
 
 @pytest.mark.parametrize("hour", [12, 20])
 @pytest.mark.parametrize(("model", "provider"), MODELS)
-@given(counts=st.tuples(*[st.integers(0, 400_000)] * 5))
-@settings(max_examples=15)
+@given(counts=st.tuples(*[st.integers(0, 400_000)] * 8))
+@settings(max_examples=15, deadline=None)
 def test_a_cost_is_what_the_package_computes(book, model, provider, hour, counts):
-    """Tiers, hours of the day, request fees and cached tokens included."""
-    plain, spoken, read, written, reasoning = counts
-    usage = Usage(plain + read + written, spoken + reasoning, read, written, reasoning)
+    """Tiers, hours of the day, request fees, cached tokens and sound included."""
+    plain, answer, read, written, reasoning, long, heard, spoken = counts
+    wholes = (plain + read + written + long + heard, answer + reasoning + spoken)
+    usage = Usage(*wholes, read, written + long, reasoning, long, heard, spoken)
     moment = datetime(2026, 11, 21, hour, 30, tzinfo=UTC)
 
     with freeze_time(moment):
@@ -83,6 +91,29 @@ def test_every_price_of_the_list_can_be_read(book):
             if price is not None and provider.find_model(model.id) is model:
                 base = getattr(expected, "base", expected)
                 assert abs(to_decimal(price.input) * 10**6 - base) <= Decimal("0.0000005"), model.id
+
+
+def test_an_hour_in_the_cache_costs_twice_what_input_costs(book):
+    """Anthropic's own rule, on every model of its that the list sells with a cache, in tiers and in batches too."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    moment = datetime(2026, 11, 21, tzinfo=UTC)
+    (provider,) = [each for each in get_snapshot().providers if each.id == "anthropic"]
+    models = [each.id for each in provider.models if each.get_prices(moment).cache_write_mtok is not None]
+
+    prices = [book._look_up(model, "anthropic", moment)[0] for model in models]
+
+    assert len(prices) > 10
+    for price in prices:
+        for each in [price, price.batch or price, *[tier for _, tier in price.above]]:
+            assert each.cache_write_long == 2 * each.input
+
+
+def test_where_the_list_knows_no_price_of_an_hour_it_is_that_of_any_write(book):
+    """Nothing is made up for a model that is not sold with it."""
+    price = book.price("claude-3-5-haiku", "google")
+
+    assert price.cache_write_long == price.cache_write > price.input
 
 
 def test_a_batch_is_charged_at_the_batch_price(book):

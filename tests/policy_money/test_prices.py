@@ -16,33 +16,49 @@ rates = st.decimals(0, 1000, places=6)
 counts = st.integers(0, 10_000_000)
 
 
-@st.composite
-def usages(draw):
-    """A usage whose parts lie within their wholes."""
-    read, written, plain, reasoning, spoken = [draw(counts) for _ in range(5)]
-    return Usage(plain + read + written, spoken + reasoning, read, written, reasoning)
+KINDS = (
+    "input",
+    "output",
+    "cache_read",
+    "cache_write",
+    "cache_write_long",
+    "reasoning",
+    "input_audio",
+    "output_audio",
+)
+books = st.fixed_dictionaries(dict.fromkeys(KINDS, rates))
 
 
-@given(rates, rates, rates, rates, rates, usages())
-def test_the_cost_is_what_decimal_arithmetic_by_hand_says(fresh, answer, read, written, reasoning, usage):
+def usage_of(plain, answer, read, written, long, reasoning, heard, spoken):
+    """The usage in which each kind of token has a count of its own, in the order of KINDS."""
+    return Usage(
+        plain + read + written + long + heard,
+        answer + reasoning + spoken,
+        cache_read_tokens=read,
+        cache_write_tokens=written + long,
+        reasoning_tokens=reasoning,
+        cache_write_long_tokens=long,
+        input_audio_tokens=heard,
+        output_audio_tokens=spoken,
+    )
+
+
+apart = st.tuples(*[counts] * len(KINDS))
+usages = st.builds(lambda values: usage_of(*values), apart)
+
+
+@given(books, apart)
+def test_the_cost_is_what_decimal_arithmetic_by_hand_says(prices, tokens):
     """Each token is charged once, at the rate of its kind, without a rounding error."""
-    price = Price.of(
-        {"input": fresh, "output": answer, "cache_read": read, "cache_write": written, "reasoning": reasoning}
-    )
+    price = Price.of(prices)
 
-    cost = to_decimal(price.cost(usage))
+    cost = to_decimal(price.cost(usage_of(*tokens)))
 
-    by_hand = (
-        (usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens) * fresh
-        + usage.cache_read_tokens * read
-        + usage.cache_write_tokens * written
-        + (usage.output_tokens - usage.reasoning_tokens) * answer
-        + usage.reasoning_tokens * reasoning
-    )
+    by_hand = sum(count * prices[kind] for count, kind in zip(tokens, KINDS, strict=True))
     assert cost * 1_000_000 == by_hand
 
 
-@given(rates, rates, usages())
+@given(rates, rates, usages)
 def test_rates_left_out_are_those_of_the_whole(fresh, answer, usage):
     """Cached tokens cost what input costs and reasoning what output costs, unless something else is said."""
     price = Price.of({"input": str(fresh), "output": str(answer)})
@@ -50,6 +66,30 @@ def test_rates_left_out_are_those_of_the_whole(fresh, answer, usage):
     cost = price.cost(usage)
 
     assert to_decimal(cost) * 1_000_000 == usage.input_tokens * fresh + usage.output_tokens * answer
+
+
+def test_an_hour_in_the_cache_costs_what_a_shorter_time_costs_unless_something_is_said():
+    """A rate left out is that of the tokens that it is a part of, the nearest whole first."""
+    price = Price.of({"input": "3", "output": "15", "cache_write": "3.75"})
+
+    assert (price.cache_read, price.cache_write_long, price.input_audio) == (3_000_000, 3_750_000, 3_000_000)
+    assert (price.reasoning, price.output_audio) == (15_000_000, 15_000_000)
+
+
+def test_a_rate_is_that_of_its_whole_where_a_price_is_built_by_hand():
+    """`Price(...)` fills in what it is not told, as a mapping does."""
+    price = Price(3, 15, cache_write=4)
+
+    assert price == Price(3, 15, 3, 4, 15, cache_write_long=4, input_audio=3, output_audio=15)
+
+
+def test_sound_that_may_be_cached_is_charged_as_text_from_the_cache():
+    """Of 100 tokens 80 are cached and 60 sound: 20 are fresh, and all of those are taken for sound."""
+    price = Price.of({"input": "1", "output": "1", "cache_read": "0.5", "input_audio": "10"})
+
+    cost = price.cost(Usage(100, 0, cache_read_tokens=80, input_audio_tokens=60))
+
+    assert to_decimal(cost) * 1_000_000 == 80 * Decimal("0.5") + 20 * 10
 
 
 def test_a_request_may_have_a_fee_of_its_own():
@@ -91,6 +131,15 @@ def test_a_batch_has_its_own_price(batch):
     assert price.cost(Usage(1000, 10), batch=True) * 2 == price.cost(Usage(1000, 10))
 
 
+def test_a_factor_reduces_the_rate_of_every_kind():
+    """No kind of token is charged in full in a batch."""
+    price = Price.of({**dict.fromkeys(KINDS, "2"), "batch": "0.5"})
+
+    usage = usage_of(*range(1, 9))
+
+    assert price.cost(usage, batch=True) * 2 == price.cost(usage)
+
+
 def test_a_batch_without_a_price_of_its_own_is_charged_in_full():
     """A discount that nobody stated is not given."""
     price = Price.of({"input": "1", "output": "10"})
@@ -106,6 +155,13 @@ def test_a_batch_without_a_price_of_its_own_is_charged_in_full():
         (Usage(-5, -5), {}),
         (Usage(10, 10, cache_read_tokens=-3), {"input": 10, "output": 10}),
         (Usage(None, 3), {"output": 3}),
+        (Usage(10, 0, cache_write_long_tokens=50), {"long": 50}),
+        (Usage(10, 0, cache_write_tokens=10, cache_write_long_tokens=-5), {"write": 10}),
+        (Usage(10, 0, input_audio_tokens=50), {"heard": 50}),
+        (Usage(10, 0, input_audio_tokens=2.5), {"input": 7, "heard": 3}),
+        (Usage(0, 10, output_audio_tokens=50), {"spoken": 50}),
+        (Usage(0, 10, reasoning_tokens=6, output_audio_tokens=6), {"reasoning": 6, "spoken": 6}),
+        (Usage(10, 10, input_audio_tokens="all", output_audio_tokens=None), {"input": 10, "output": 10}),
         (SimpleNamespace(input_tokens=7), {"input": 7}),
         (SimpleNamespace(input_tokens="7", output_tokens=2.5), {"output": 3}),
         (Usage(float("nan"), float("inf")), {}),
@@ -114,8 +170,9 @@ def test_a_batch_without_a_price_of_its_own_is_charged_in_full():
 )
 def test_odd_counts_never_raise(usage, tokens):
     """What is no count is zero, and a part that is larger than its whole is charged in full."""
-    price = Price.of({"input": "1", "output": "2", "cache_read": "3", "reasoning": "4"})
-    rate = {"input": 1_000_000, "output": 2_000_000, "read": 3_000_000, "reasoning": 4_000_000}
+    kinds = ["input", "output", "read", "reasoning", "write", "long", "heard", "spoken"]
+    price = Price(1, 2, 3, 5, 4, cache_write_long=6, input_audio=7, output_audio=8)
+    rate = dict(zip(kinds, range(1, 9), strict=True))
 
     cost = price.cost(usage)
 
@@ -125,10 +182,10 @@ def test_odd_counts_never_raise(usage, tokens):
 anything = st.none() | st.integers() | st.floats() | st.text(max_size=3) | st.booleans()
 
 
-@given(st.tuples(anything, anything, anything, anything, anything))
+@given(st.tuples(*[anything] * 8))
 def test_no_usage_makes_a_cost_negative_or_fractional(values):
     """Whatever a provider reports, a cost is a whole number of units from zero up."""
-    price = Price.of({"input": "1", "output": "2", "cache_read": "0.5", "above": {100: {"input": "2"}}})
+    price = Price.of({"input": "9", "output": "9", **dict.fromkeys(KINDS[2:], "0.5"), "above": {100: {"input": "2"}}})
 
     cost = price.cost(Usage(*values))
 
@@ -136,12 +193,10 @@ def test_no_usage_makes_a_cost_negative_or_fractional(values):
     assert cost >= 0
 
 
-@given(usages())
-def test_the_worst_case_is_never_below_the_cost(usage):
-    """What is held for a call covers it when the counts are as expected."""
-    price = Price.of(
-        {"input": "1", "output": "2", "cache_write": "1.25", "reasoning": "3", "above": {500: {"input": "2"}}}
-    )
+@given(books, books, usages)
+def test_the_worst_case_is_never_below_the_cost(prices, dearer, usage):
+    """What is held for a call covers it when the counts are as expected, whatever kind of token is the dearest."""
+    price = Price.of({**prices, "above": {500: dearer}})
 
     assert price.worst_case(usage.input_tokens, usage.output_tokens) >= price.cost(usage)
 
@@ -152,6 +207,12 @@ def test_the_worst_case_is_never_below_the_cost(usage):
         ({"inptu": "1", "output": "1"}, "prices['m'] has no field 'inptu'; write one of input, output"),
         ({"output": "1"}, "must have the field 'input'"),
         ({"input": "1"}, "must have the field 'output'"),
+        ({"input": "1", "output": "1", "cache_write_1h": "1"}, "write one of input, output, cache_read, cache_write,"),
+        ({"input": "1", "output": "1", "input_audio": 32.0}, "prices['m'].input_audio must be exact"),
+        (
+            {"input": "1", "output": "1", "above": {5: {"cache_write_long": "-1"}}},
+            "prices['m'].above[5].cache_write_long must be at least 0",
+        ),
         ({"input": 0.15, "output": "1"}, "prices['m'].input must be exact, got the float 0.15"),
         ({"input": "x", "output": "1"}, "prices['m'].input must be an amount of USD, got 'x'"),
         ({"input": "-1", "output": "1"}, "prices['m'].input must be at least 0"),

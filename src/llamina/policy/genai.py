@@ -7,6 +7,10 @@ The package is loaded when the first price is asked for (about 0.3 s; `warm()` d
 network by itself. A model is looked up once and then costs a dict access; a price that depends on the date or the hour
 is looked up again every minute.
 
+What the list does not say of a kind of token is taken from the kind that it is a part of. So nothing is multiplied here:
+Anthropic's rule for its cache (1.25 times the price of input for five minutes, twice that price for an hour) is in the
+list as prices, for every model that Anthropic sells with a cache.
+
 The one surprise: the list prices tokens and requests here. Web searches, pages and audio by the hour are not in a
 `Usage` and so not in the cost; a model that is priced by such things alone has no price.
 """
@@ -36,7 +40,10 @@ _KEYS = {
     "output": "output_mtok",
     "cache_read": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
+    "cache_write_long": "cache_write_1h_mtok",
     "reasoning": "output_reasoning_mtok",
+    "input_audio": "input_audio_mtok",
+    "output_audio": "output_audio_mtok",
 }
 _PER_REQUEST = "requests_kcount"
 _MINUTE = 60.0
@@ -155,17 +162,11 @@ def _convert(prices: Any, source: str) -> Price | None:
     request = _units(getattr(prices, _PER_REQUEST, None) or Decimal(0), Decimal(10) ** 9)
 
     def above(bound: int) -> Price:
-        rates = {name: _units(_applicable(value, bound)) for name, value in given.items() if value is not None}
-        answer = rates.get("output", 0)  # models without an answer, such as embeddings, have no price for it
-        return Price(
-            rates["input"],
-            answer,
-            rates.get("cache_read", rates["input"]),
-            rates.get("cache_write", rates["input"]),
-            rates.get("reasoning", answer),
-            request,
-            source,
-        )
+        rates: dict[str, Any] = {
+            name: _units(_applicable(value, bound)) for name, value in given.items() if value is not None
+        }
+        rates.setdefault("output", 0)  # models without an answer, such as embeddings, have no price for it
+        return Price(**rates, request=request, source=source)
 
     return evolve(above(-1), above=tuple([(start, above(start)) for start in sorted(starts)]))
 

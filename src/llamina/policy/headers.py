@@ -6,7 +6,8 @@
 
 None of them ever raises: a header is another party's text. A wait that is not a finite number above 0 (NaN, infinity,
 a date that has passed, garbage) is no wait. Sources: RFC 9110 section 10.2.3 (Retry-After), the OpenAI and Anthropic
-API references (`retry-after-ms`, `x-should-retry`, `x-ratelimit-*`, `anthropic-ratelimit-*`).
+API references (`retry-after-ms`, `x-should-retry`, `x-ratelimit-*`, `anthropic-ratelimit-*`, and beside these
+`anthropic-priority-*` and `anthropic-fast-*`, which are limits of their own).
 
 The one surprise: a reset is always given in seconds from now, whether the header holds a length, a date or an epoch.
 """
@@ -27,8 +28,10 @@ _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,4})?", re.ASCII
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _LENGTH = re.compile(rf"(?:{_PIECE.pattern})+", re.ASCII)
-_LIMITS = re.compile(r"(?:x-rate-?limit|anthropic-ratelimit)-(.+)")
 _FACTS = ("limit", "remaining", "reset")
+_LIMITS = re.compile(
+    r"(?:x-rate-?limit|anthropic-ratelimit)-(.+)|anthropic-((?:priority|fast)-.+-(?:limit|remaining|reset))"
+)
 _EPOCH = 1e9
 """A plain number from here on is a moment, in seconds since 1970; below it is a length."""
 _EPOCH_MS = 1e11
@@ -61,7 +64,8 @@ def parse_rate_limit(headers: Mapping[str, str], now_wall: float | None = None) 
     """What the rate-limit headers say: `limit_*`, `remaining_*` and `reset_*`, the last in seconds from now.
 
     Both providers' names come out alike: `x-ratelimit-remaining-tokens` and `anthropic-ratelimit-tokens-remaining` are
-    `remaining_tokens`. What stands for "not known" is left out: a limit of 0 or -1, all that comes with it, a reset
+    `remaining_tokens`; a limit beside the usual one keeps its name (`remaining_project_tokens`,
+    `remaining_priority_input_tokens`, `unified_5h_utilization` from 0 to 1). What stands for "not known" is left out: a limit of 0 or -1, all that comes with it, a reset
     that is not ahead, and words.
     """
     found: dict[str, float] = {}
@@ -116,7 +120,7 @@ def _named(header: str) -> tuple[str, str, str] | None:
     match = _LIMITS.fullmatch(str(header).lower())
     if match is None:
         return None
-    words = match[1].split("-")
+    words = (match[1] or match[2]).split("-")
     for place in (0, -1):
         if words[place] in _FACTS:
             fact = words.pop(place)

@@ -9,10 +9,16 @@ Prices are USD per million tokens, written as strings. A mapping may say
     input, output       both needed
     cache_read          input read from the provider's cache; the price of input where left out
     cache_write         input written to it; the price of input where left out
+    cache_write_long    the part of it that is kept for an hour; the price of cache_write where left out
     reasoning           the part of the output that is reasoning; the price of output where left out
+    input_audio         the part of the input that is sound; the price of input where left out
+    output_audio        the part of the output that is sound; the price of output where left out
     request             USD for each request, whatever its length
     above               {200_000: {"input": "4"}}: prices of a request whose input is longer; the rest stays as it is
     batch               a factor ("0.5") or a mapping of prices, for requests that are sent in a batch
+
+A provider that charges for writes says how much in its price list: Anthropic asks 1.25 times the price of input for five
+minutes and twice that price for an hour (its page on prompt caching), and a mapping has to say so.
 
 The one surprise: names are matched as they are written, since a wrong price is worse than none. `gpt-4o-2024-05-13`
 costs twice what `gpt-4o` does, so a date is not cut off. A key may end with a star ("gpt-4o-*", "local/*", "*") where
@@ -35,7 +41,16 @@ from .money import parse_usd, to_units
 
 __all__ = ["REMEMBERED", "FirstOf", "MappingPrices", "Price", "PriceBook", "price_book"]
 
-_RATES = ("input", "output", "cache_read", "cache_write", "reasoning")
+_RATES = (
+    "input",
+    "output",
+    "cache_read",
+    "cache_write",
+    "reasoning",
+    "cache_write_long",
+    "input_audio",
+    "output_audio",
+)
 _FIELDS = (*_RATES, "request", "above", "batch")
 REMEMBERED = 1024  # models per book whose price is kept at hand; names come from callers, so they are bounded
 _PER_MILLION = 6  # one USD per million tokens is 1e6 pico-dollars a token
@@ -54,19 +69,39 @@ class Price:
 
     input: int
     output: int
-    cache_read: int
-    cache_write: int
-    reasoning: int
+    cache_read: int = field()
+    cache_write: int = field()
+    reasoning: int = field()
     request: int = 0
     source: str = ""
     above: tuple[tuple[int, Price], ...] = ()
     batch: Price | None = None
+    cache_write_long: int = field(kw_only=True)
+    input_audio: int = field(kw_only=True)
+    output_audio: int = field(kw_only=True)
     _dearest_input: int = field(init=False, repr=False, eq=False)
     _dearest_output: int = field(init=False, repr=False, eq=False)
 
+    # A rate left out is that of the tokens that it is a part of.
+    @cache_read.default
+    @cache_write.default
+    @input_audio.default
+    def _as_input(self) -> int:
+        return self.input
+
+    @reasoning.default
+    @output_audio.default
+    def _as_output(self) -> int:
+        return self.output
+
+    @cache_write_long.default
+    def _as_cache_write(self) -> int:
+        return self.cache_write
+
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_dearest_input", max(self.input, self.cache_read, self.cache_write))
-        object.__setattr__(self, "_dearest_output", max(self.output, self.reasoning))
+        dearest = max(self.input, self.cache_read, self.cache_write, self.cache_write_long, self.input_audio)
+        object.__setattr__(self, "_dearest_input", dearest)
+        object.__setattr__(self, "_dearest_output", max(self.output, self.reasoning, self.output_audio))
 
     @classmethod
     def of(cls, prices: Mapping[str, Any], name: str = "price") -> Price:
@@ -90,20 +125,26 @@ class Price:
     def cost(self, usage: Any, *, batch: bool = False) -> int:
         """Pico-dollars for *usage*, of which input includes cached tokens and output includes reasoning.
 
-        Counts that cannot be are read so that they never lower the charge and never raise: a missing or negative one
-        is 0, and a part that is larger than its whole is charged in full. A batch without a price of its own is
-        charged as any other request.
+        Nobody says which cached tokens are sound: what is read or written is charged as text, so that no more sound is
+        charged than input is fresh. Counts that cannot be are read so that they never lower the charge and never raise:
+        a missing or negative one is 0, and a part that is larger than its whole is charged in full. A batch without a
+        price of its own is charged as any other request.
         """
         price = self.batch if batch and self.batch is not None else self
+        rare: Any = True  # nearly every usage has none of the three counts that are asked for together
         try:
             tokens, answer = usage.input_tokens, usage.output_tokens
             read, written, reasoning = usage.cache_read_tokens, usage.cache_write_tokens, usage.reasoning_tokens
+            rare = usage.cache_write_long_tokens or usage.input_audio_tokens or usage.output_audio_tokens
             nested = read >= 0 <= written and read + written <= tokens and 0 <= reasoning <= answer
+            if rare:
+                long, heard, spoken = usage.cache_write_long_tokens, usage.input_audio_tokens, usage.output_audio_tokens
+                nested &= 0 <= long <= written and 0 <= heard <= tokens and 0 <= spoken <= answer - reasoning
+                nested &= type(long + heard + spoken) is int
         except (AttributeError, TypeError):
             nested = False
         if not nested or type(tokens + answer + read + written + reasoning) is not int:
-            tokens, answer, read, written, reasoning = [_count(usage, name) for name in _COUNTS]
-            tokens, answer = max(tokens, read + written), max(answer, reasoning)
+            tokens, answer, read, written, reasoning, long, heard, spoken = _nested_counts(usage)
         if price.above:
             price = price._tier(tokens)
         units: int = tokens * price.input + answer * price.output + price.request
@@ -113,6 +154,10 @@ class Price:
             units += written * (price.cache_write - price.input)
         if reasoning:
             units += reasoning * (price.reasoning - price.output)
+        if rare:
+            units += long * (price.cache_write_long - price.cache_write)
+            units += min(heard, tokens - read - written) * (price.input_audio - price.input)
+            units += spoken * (price.output_audio - price.output)
         return units
 
     def worst_case(self, input_tokens: int, output_tokens: int) -> int:
@@ -127,7 +172,24 @@ class Price:
         return self
 
 
-_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cache_write_long_tokens",
+    "input_audio_tokens",
+    "output_audio_tokens",
+)
+
+
+def _nested_counts(usage: object) -> tuple[int, int, int, int, int, int, int, int]:
+    """The counts in the order of `_COUNTS`, each a whole number from zero up and no part larger than its whole."""
+    tokens, answer, read, written, reasoning, long, heard, spoken = [_count(usage, name) for name in _COUNTS]
+    written = max(written, long)
+    tokens = max(tokens, read + written, heard)
+    return tokens, max(answer, reasoning + spoken), read, written, reasoning, long, heard, spoken
 
 
 def _count(usage: object, name: str) -> int:
@@ -144,15 +206,9 @@ def _flat(prices: Mapping[str, Any], name: str) -> Price:
             raise ConfigurationError(
                 f"{name} must have the field {key!r}, got {dict(prices)!r}; write '0' where it is free"
             )
-    rates = {key: _rate(value, f"{name}.{key}") for key, value in prices.items() if key != "request"}
-    return Price(
-        rates["input"],
-        rates["output"],
-        rates.get("cache_read", rates["input"]),
-        rates.get("cache_write", rates["input"]),
-        rates.get("reasoning", rates["output"]),
-        _not_negative(to_units(prices.get("request", 0), f"{name}.request"), f"{name}.request"),
-    )
+    rates: dict[str, Any] = {key: _rate(value, f"{name}.{key}") for key, value in prices.items() if key != "request"}
+    request = _not_negative(to_units(prices.get("request", 0), f"{name}.request"), f"{name}.request")
+    return Price(**rates, request=request)
 
 
 def _tiers(base: Mapping[str, Any], above: object, name: str) -> tuple[tuple[int, Price], ...]:
@@ -189,14 +245,8 @@ def _batch(price: Price, tiers: tuple[tuple[int, Price], ...], batch: Any, name:
         return int(_CALCULATION.multiply(Decimal(units), factor).to_integral_value(ROUND_HALF_EVEN))
 
     def reduced(full: Price) -> Price:
-        return Price(
-            part(full.input),
-            part(full.output),
-            part(full.cache_read),
-            part(full.cache_write),
-            part(full.reasoning),
-            part(full.request),
-        )
+        rates: dict[str, Any] = {name: part(getattr(full, name)) for name in (*_RATES, "request")}
+        return Price(**rates)
 
     return evolve(reduced(price), above=tuple([(bound, reduced(tier)) for bound, tier in tiers]))
 

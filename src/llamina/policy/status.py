@@ -53,11 +53,14 @@ _TELLING: dict[str, _Kind] = {
             "insufficient_balance",
             "insufficient_credits",
             "insufficient_quota",
+            "linked_organization_billing_unavailable",
             "linked_organization_spend_limit_reached",
             "organization_spend_limit_exceeded",
             "organization_usage_limit_exceeded",
             "payment_required",
             "project_spend_limit_exceeded",
+            "session_budget_exceeded",
+            "usage_limit_exceeded",
         ),
         QuotaExceededError,
     ),
@@ -73,11 +76,14 @@ _TELLING: dict[str, _Kind] = {
     ),
     **dict.fromkeys(
         (
+            "bio_policy",
             "content_filter",
             "content_policy_violation",
+            "cyber_policy",
             "data_inspection_failed",
             "image_content_policy_violation",
             "invalid_prompt",
+            "misalignment_policy_violation",
             "moderation_blocked",
             "responsibleaipolicyviolation",
         ),
@@ -85,22 +91,57 @@ _TELLING: dict[str, _Kind] = {
     ),
     **dict.fromkeys(("request_too_large", "string_above_max_length", "tokens_limit_reached"), InvalidRequestError),
     **dict.fromkeys(("api_key_invalid", "invalid_api_key"), AuthenticationError),
+    "organization_on_hold": PermissionDeniedError,  # said with a 400, and it is the key's trouble, not the request's
+    "request_body_timeout": RequestTimeoutError,  # the 408 that is said with a 400
     **dict.fromkeys(("model_not_found", "deploymentnotfound"), NotFoundError),
 }
 
 # Words that say which of two things a 429 or a 5xx is. One provider also sends them with a 413, which never fits.
 _HURRIED: dict[str, _Kind] = {
     **dict.fromkeys(("ramp_limit_exceeded", "rate_limit_exceeded", "slow_down", "too_many_requests"), RateLimitError),
-    **dict.fromkeys(("overloaded", "overloaded_error", "engine_overloaded_error"), OverloadedError),
+    **dict.fromkeys(
+        (
+            "compaction_unavailable",
+            "engine_overloaded_error",
+            "flex_unavailable",
+            "overloaded",
+            "overloaded_error",
+            "server_is_overloaded",
+            "server_overloaded",
+        ),
+        OverloadedError,
+    ),
 }
 
 # Words that only repeat what a status says, for errors that have none.
 _BARE: dict[str, _Kind] = {
     **dict.fromkeys(("authentication_error", "unauthenticated"), AuthenticationError),
     **dict.fromkeys(("permission_error", "permission_denied"), PermissionDeniedError),
-    **dict.fromkeys(("not_found_error", "not_found"), NotFoundError),
+    **dict.fromkeys(("not_found_error", "not_found", "resource_not_found"), NotFoundError),
     **dict.fromkeys(("rate_limit_error", "resource_exhausted"), RateLimitError),
-    **dict.fromkeys(("invalid_request_error", "invalid_argument", "failed_precondition"), InvalidRequestError),
+    **dict.fromkeys(
+        ("invalid_request_error", "invalid_request", "invalid_argument", "failed_precondition"), InvalidRequestError
+    ),
+    # What a run that was accepted finds out about its request.
+    **dict.fromkeys(
+        (
+            "data_residency_mismatch",
+            "empty_image_file",
+            "failed_to_download_image",
+            "image_file_not_found",
+            "image_file_too_large",
+            "image_parse_error",
+            "image_too_large",
+            "image_too_small",
+            "invalid_base64_image",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_image_mode",
+            "invalid_image_url",
+            "unsupported_image_media_type",
+        ),
+        InvalidRequestError,
+    ),
     "unavailable": OverloadedError,
 }
 
