@@ -1,6 +1,6 @@
 """The words of a conversation: messages, their parts, tool calls and token counts.
 
-    Message.user("What is this?", Image(png_bytes, "image/png"))
+    Message.user("What is this?", Image.from_path("cat.png"))
     Message.system("Be brief.")
 
 Every part has a `raw` slot for what a provider needs back verbatim (a signature, an id, a cache mark). It is a mapping
@@ -14,11 +14,13 @@ bad JSON; `ToolCall.arguments_text` is always what the model wrote.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from ._media import checked_bytes, data_url, document_type, known_type, located, read, rich, shown
 from .errors import InvalidRequestError, MalformedResponseError
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "ToolResult",
     "UnknownPart",
     "Usage",
+    "cache_mark",
 ]
 
 
@@ -52,6 +55,50 @@ class Image(msgspec.Struct, frozen=True, tag="image", omit_defaults=True):
     detail: str | None = None
     raw: Any = None
 
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], detail: str | None = None) -> Image:
+        """The image in the file at *path*, of the type that its first bytes tell. It is read here and now.
+
+        *detail* is how closely the model looks, where a provider has a word for it ("low", "high", "auto").
+
+        Raises:
+            InvalidRequestError: there is no such file, or it holds no image.
+        """
+        data, name = read(path, "Image")
+        return cls(data, known_type(data, "Image", name=name), detail=detail)
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes | bytearray | memoryview, media_type: str | None = None, detail: str | None = None
+    ) -> Image:
+        """An image of *data*; its first bytes tell the type, unless *media_type* does.
+
+        Raises:
+            InvalidRequestError: it is empty, or of no type that is known; give *media_type* then.
+        """
+        data = checked_bytes(data, "Image")
+        return cls(data, known_type(data, "Image", media_type), detail=detail)
+
+    @classmethod
+    def from_url(cls, url: str, detail: str | None = None) -> Image:
+        """The image at an http or https address, which the provider fetches; of a `data:` URL, what is in it.
+
+        No file is ever read, whatever *url* says.
+
+        Raises:
+            InvalidRequestError: it is another URL, or a broken one.
+        """
+        if located(url, "Image") != "data":
+            return cls(url=url, detail=detail)
+        kind, data = data_url(url, "Image")
+        return cls(data, known_type(data, "Image", kind or None), detail=detail)
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+    def __rich_repr__(self) -> Any:
+        return rich(self)
+
 
 class Audio(msgspec.Struct, frozen=True, tag="audio", omit_defaults=True):
     """A sound, as bytes with a media type (`audio/wav`); *transcript* where the provider gives one."""
@@ -61,6 +108,32 @@ class Audio(msgspec.Struct, frozen=True, tag="audio", omit_defaults=True):
     url: str | None = None
     transcript: str | None = None
     raw: Any = None
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str]) -> Audio:
+        """The sound in the file at *path*, of the type that its first bytes tell. It is read here and now.
+
+        Raises:
+            InvalidRequestError: there is no such file, or it holds no sound.
+        """
+        data, name = read(path, "Audio")
+        return cls(data, known_type(data, "Audio", name=name))
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview, media_type: str | None = None) -> Audio:
+        """A sound of *data*; its first bytes tell the type, unless *media_type* does.
+
+        Raises:
+            InvalidRequestError: it is empty, or of no type that is known; give *media_type* then.
+        """
+        data = checked_bytes(data, "Audio")
+        return cls(data, known_type(data, "Audio", media_type))
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+    def __rich_repr__(self) -> Any:
+        return rich(self)
 
 
 class File(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
@@ -72,6 +145,48 @@ class File(msgspec.Struct, frozen=True, tag="file", omit_defaults=True):
     url: str | None = None
     file_id: str | None = None
     raw: Any = None
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], media_type: str | None = None) -> File:
+        """The file at *path* under its own name, of the type that its beginning or its ending tells.
+
+        Raises:
+            InvalidRequestError: there is no such file, or nothing tells its type; give *media_type* then.
+        """
+        data, name = read(path, "File")
+        return cls(data, document_type(data, media_type, name), name)
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes | bytearray | memoryview, name: str | None = None, media_type: str | None = None
+    ) -> File:
+        """A document of *data*; its first bytes or its *name* tell the type, unless *media_type* does.
+
+        Raises:
+            InvalidRequestError: it is empty, or nothing tells its type; give *media_type* then.
+        """
+        data = checked_bytes(data, "File")
+        return cls(data, document_type(data, media_type, name), name)
+
+    @classmethod
+    def from_url(cls, url: str, name: str | None = None) -> File:
+        """The document at an http or https address, which the provider fetches; of a `data:` URL, what is in it.
+
+        No file is ever read, whatever *url* says.
+
+        Raises:
+            InvalidRequestError: it is another URL, or a broken one.
+        """
+        if located(url, "File") != "data":
+            return cls(name=name, url=url)
+        kind, data = data_url(url, "File")
+        return cls(data, document_type(data, kind or None, name), name)
+
+    def __repr__(self) -> str:
+        return shown(self)
+
+    def __rich_repr__(self) -> Any:
+        return rich(self)
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", omit_defaults=True):
@@ -131,6 +246,30 @@ class UnknownPart(msgspec.Struct, frozen=True, tag="unknown", omit_defaults=True
 
 
 Part: TypeAlias = Text | Image | Audio | File | ToolCall | ToolResult | Reasoning | UnknownPart
+
+
+_P = TypeVar("_P", Text, Image, Audio, File, ToolCall, ToolResult, Reasoning)
+
+
+def cache_mark(part: _P, *, ttl: str | None = None) -> _P:
+    """A copy of *part* that asks Anthropic to cache the prompt up to and with it; other providers see no mark.
+
+    *ttl* is how long it is kept: "5m" (the provider's default) or "1h", which costs more to write.
+
+    Raises:
+        InvalidRequestError: *ttl* is another, or *part* cannot be marked.
+    """
+    if ttl not in (None, "5m", "1h"):
+        raise InvalidRequestError(f"cache_mark(ttl=) must be '5m', '1h' or None, got {ttl!r}")
+    if not isinstance(part, Text | Image | Audio | File | ToolCall | ToolResult | Reasoning):
+        remedy = 'for a text write Text("...")' if isinstance(part, str) else "write the mark into its own fields"
+        raise InvalidRequestError(f"cache_mark marks a part of a message, got {type(part).__name__}; {remedy}")
+    raw = {} if part.raw is None else part.raw
+    mine = raw.get("anthropic") or {} if isinstance(raw, Mapping) else None
+    if not isinstance(mine, Mapping):
+        raise InvalidRequestError(f"{type(part).__name__}.raw must map a wire to its further fields to be marked")
+    mark = {"type": "ephemeral"} if ttl is None else {"type": "ephemeral", "ttl": ttl}
+    return msgspec.structs.replace(part, raw={**raw, "anthropic": {**mine, "cache_control": mark}})
 
 
 def _text(parts: Iterable[Part]) -> str:
@@ -290,6 +429,10 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True, eq=False):
 
     def __eq__(self, other: object) -> bool:
         return self._counts() == other._counts() if isinstance(other, Usage) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        # A Struct without generated equality has a `!=` of its own, by identity.
+        return self._counts() != other._counts() if isinstance(other, Usage) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._counts())

@@ -173,3 +173,12 @@ def test_a_message_survives_being_replayed_as_events(parts: list[object]) -> Non
 
     assert (again.text, again.tool_calls) == (message.text, message.tool_calls)
     assert again.reasoning == message.reasoning
+
+
+def test_accounts_of_equal_counts_are_equal() -> None:
+    """Whatever the provider's own account says besides, by both operators."""
+    one, other = Usage(1, 2, raw={"a": 1}), Usage(1, 2)
+
+    assert one == other
+    assert not one != other  # noqa: SIM202 - the operator itself
+    assert one != Usage(1, 3)
