@@ -568,9 +568,19 @@ def test_a_script_that_cannot_be_played_is_refused_at_once(script: Any, named: s
         SimulatedProvider(script)
 
 
+@simulated_time
+async def test_a_body_can_end_in_good_order_before_its_time() -> None:
+    """What came is no whole answer, streamed or not, though no connection broke."""
+    async with SimulatedProvider([["par", cut(quietly=True)]] * 2) as provider, client(provider) as stack:
+        for ask in (whole, streamed):
+            with pytest.raises(MalformedResponseError):
+                await ask(stack)
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
+        (lambda: cut(reset=True, quietly=True), "got both"),
         (lambda: status(200), "300 to 599"),
         (lambda: status(True), "300 to 599"),
         (lambda: slow_headers(-1), "headers_after"),

@@ -51,10 +51,8 @@ class Bill:
 
     @classmethod
     def of(cls, provider: Any) -> Bill:
-        """The bill of *provider*: priced by a book that only writes down what it is asked to price."""
-        book = _WritesDown()
-        provider.billed_cost(book)
-        return cls(book.entries)
+        """The bill of *provider*."""
+        return cls([_entry(model, usage) for model, usage in provider.bills])
 
     def _matched(self, attempts: list[Attempt]) -> Counter[Line]:
         charged = [attempt for attempt in attempts if attempt.usage and attempt.usage.total_tokens]
@@ -73,26 +71,6 @@ class Bill:
     def free(attempts: list[Attempt]) -> int:
         """How many of *attempts* certainly cost nothing, so that they are on no bill."""
         return len([attempt for attempt in attempts if not (attempt.usage and attempt.usage.total_tokens)])
-
-
-class _WritesDown:
-    """A price book that is asked for every entry of a bill, and keeps them."""
-
-    def __init__(self) -> None:
-        self.entries: list[Line] = []
-
-    def price(self, model: str, _provider: str | None) -> Any:
-        return _Pricing(model, self.entries)
-
-
-class _Pricing:
-    def __init__(self, model: str, entries: list[Line]) -> None:
-        self._model = model
-        self._entries = entries
-
-    def cost(self, usage: Usage) -> int:
-        self._entries.append(_entry(self._model, usage))
-        return 0
 
 
 def _entry(model: str, usage: Usage | None) -> Line:

@@ -32,6 +32,8 @@ _EXPORTS = {
     "stall": ".provider_script",
     "status": ".provider_script",
     "tool_call": ".script",
+    "vectors": ".script",
+    "with_headers": ".provider_script",
 }
 
 if TYPE_CHECKING:
@@ -53,9 +55,11 @@ if TYPE_CHECKING:
     from .provider_script import slow_headers as slow_headers
     from .provider_script import stall as stall
     from .provider_script import status as status
+    from .provider_script import with_headers as with_headers
     from .script import ScriptExhaustedError as ScriptExhaustedError
     from .script import answer as answer
     from .script import tool_call as tool_call
+    from .script import vectors as vectors
     from .store_contract import check_store as check_store
 
 __all__ = sorted(_EXPORTS)  # noqa: PLE0605 - kept beside the table that loads them

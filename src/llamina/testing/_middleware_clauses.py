@@ -57,7 +57,7 @@ async def _response_comes_back(bench: Bench) -> None:
         ToolCall("c1", "look", "{}"),
         UnknownPart({"x": 1}),
     )
-    said = {"id": "r1", "model": "model", "request_id": "q1", "raw_finish_reason": "tool_use"}
+    said: dict[str, Any] = {"id": "r1", "model": "model", "request_id": "q1", "raw_finish_reason": "tool_use"}
     extra = {"a_new_field": {"deep": [1]}}
     given = Response(
         Message("assistant", parts),

@@ -18,6 +18,7 @@ from llamina.protocol import Request, Response
 from ._http import Reply
 from ._provider_wire import ServerStream, ServerWire
 from .provider_script import INSTEAD, Cut, ErrorEvent, Garbage, Manner, Stall, Status, is_billed
+from .script import check_kind
 
 __all__ = ["JSON", "Performance", "request_id"]
 
@@ -27,9 +28,9 @@ _EVENTS = {"content-type": "text/event-stream", "cache-control": "no-cache"}
 _Fault = Status | Garbage | Cut | Stall | ErrorEvent | LLMError
 
 
-def request_id(number: int) -> dict[str, str]:
+def request_id(wire: ServerWire, number: int) -> dict[str, str]:
     """The header that names the request for support."""
-    return {"x-request-id": f"req-sim-{number}"}
+    return {wire.request_header: f"req-sim-{number}"}
 
 
 class Performance:
@@ -48,8 +49,8 @@ class Performance:
         self._body = body
         self._reply = reply
         self._manner = manner
-        self._headers = request_id(number)
-        self._id = f"chatcmpl-sim-{number}"
+        self._headers = {**manner.headers, **request_id(wire, number)}
+        self._id = f"{wire.answer_name}{number}" if wire.answer_name else ""
         self._events: list[Event] = []
         self._stream: ServerStream | None = None
         self.usage: Usage | None = None
@@ -61,14 +62,15 @@ class Performance:
         self._reply.seconds_per_byte = self._manner.seconds_per_byte
         if self._manner.headers_after:
             await asyncio.sleep(self._manner.headers_after)
-        self.usage = Usage(_input_tokens(self._request))
+        named = next((piece for piece in timeline if isinstance(piece, Response)), None)
+        self._check(timeline, named)
+        self.usage = Usage(_input_tokens(self._request)) if named is None else _input_of(named, self._request)
         # The first piece that is no wait decides whether an answer begins at all.
         first = next((piece for piece in timeline if not isinstance(piece, int | float | asyncio.Event)), "")
         if self._wire.streams(self._body) and not isinstance(first, INSTEAD):
             # Every chunk names the answer, so what a Response at the end says of itself is said from the start.
-            named = next((piece for piece in timeline if isinstance(piece, Response)), None)
             name, model = (named.id or self._id, named.model or self.model) if named else (self._id, self.model)
-            self._stream = self._wire.stream(name, model, self._body, usage=self._manner.usage)
+            self._stream = self._wire.stream(name, model, self._body, usage=self.usage if self._manner.usage else None)
             await self._reply.begin(200, {**_EVENTS, **self._headers}, None, self._stream.start())
         for piece in timeline:
             if isinstance(piece, int | float):
@@ -84,6 +86,11 @@ class Performance:
             else:
                 await self._send(TextDelta(piece) if isinstance(piece, str) else piece)
         await self._finish(self._so_far())
+
+    def _check(self, timeline: list[Any], response: Response | None) -> None:
+        """An answer must be of the kind that was asked for; a fault alone is one of either."""
+        if response is not None or not timeline or any([isinstance(piece, str | Event) for piece in timeline]):
+            check_kind(self._request, response)
 
     def _so_far(self) -> Response:
         message = fold(self._events)
@@ -111,7 +118,7 @@ class Performance:
             message=message,
             usage=usage if self._manner.usage else None,
             model=response.model or self.model,
-            id=response.id or self._id,
+            id=response.id or self._id or None,
         )
         if self._stream is not None:
             await self._reply.write(self._stream.finish(shown, done=self._manner.done), last=True)
@@ -123,12 +130,14 @@ class Performance:
         if isinstance(fault, Status):
             if not fault.billed:
                 self.usage = None
-            body = self._wire.refusal(type=fault.type, code=fault.code, message=fault.message)
+            body = self._wire.refusal(fault.status, type=fault.type, code=fault.code, message=fault.message)
             await self._whole(fault.status, {**JSON, **fault.headers}, body)
         elif isinstance(fault, Garbage):
             await self._reply.whole(
                 200, {"content-type": fault.content_type, **self._headers}, fault.body.encode("utf-8", "replace")
             )
+        elif isinstance(fault, Cut) and fault.quietly:
+            await self._end_quietly()
         elif isinstance(fault, NetworkError | Cut):
             await self._break_off()
             self._reply.cut(reset=isinstance(fault, Cut) and fault.reset)
@@ -136,7 +145,8 @@ class Performance:
             await self._break_off(headers=True)
             await asyncio.get_running_loop().create_future()
         elif isinstance(fault, ErrorEvent):
-            await self._error(200, {}, self._wire.refusal(type=fault.type, code=fault.code, message=fault.message))
+            body = self._wire.refusal(None, type=fault.type, code=fault.code, message=fault.message)
+            await self._error(200, {}, body)
         else:
             status, headers, body = self._wire.error(fault)
             if self._stream is None and not is_billed(status):
@@ -152,13 +162,33 @@ class Performance:
     async def _whole(self, status: int, headers: Mapping[str, str], body: Mapping[str, Any]) -> None:
         await self._reply.whole(status, {**headers, **self._headers}, msgspec.json.encode(body))
 
+    async def _end_quietly(self) -> None:
+        """End the body in good order, although it is not all of the answer."""
+        if self._stream is not None:
+            await self._reply.write(b"", last=True)
+        else:
+            half = self._half()
+            await self._reply.begin(200, {**JSON, **self._headers}, len(half), half)
+
+    def _half(self) -> bytes:
+        """The first half of an answer that is not streamed; of one without content nothing."""
+        body = self._wire.whole(replace(self._so_far(), model=self.model, id=self._id or None))
+        return body[: len(body) // 2] if self._events else b""
+
     async def _break_off(self, *, headers: bool = False) -> None:
         """Send the first half of an answer that is not streamed; of an answer without content the headers at most."""
         if self._stream is not None or not (self._events or headers):
             return
-        body = self._wire.whole(replace(self._so_far(), model=self.model, id=self._id))
-        half = body[: len(body) // 2] if self._events else b""
-        await self._reply.begin(200, {**JSON, **self._headers}, len(body), half)
+        half = self._half()
+        await self._reply.begin(200, {**JSON, **self._headers}, 2 * len(half) + 2, half)
+
+
+def _input_of(response: Response, request: Request) -> Usage:
+    """What *response* will say that its input costs, for wires that say it at the start."""
+    usage = response.usage
+    if usage is None:
+        return Usage(_input_tokens(request))
+    return replace(usage, output_tokens=0, reasoning_tokens=0, output_audio_tokens=0, raw=None)
 
 
 def _input_tokens(request: Request) -> int:

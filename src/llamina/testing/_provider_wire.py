@@ -1,8 +1,12 @@
-"""The wires that a `SimulatedProvider` speaks: one row of a table for each, with what a server says on it.
+"""The wires that a `SimulatedProvider` speaks, and which of them a request is on.
 
-wire = find_wire("chat")
-body = wire.whole(response)
-stream = wire.stream("chatcmpl-1", "sim", include_usage=True)
+    wire = find_wire("anthropic")
+    wire = wire_at("/v1/chat/completions")
+    body = wire.whole(response)
+    stream = wire.stream("chatcmpl-1", "sim", asked, usage=Usage(12))
+
+The one surprise: the path of a request decides, not the wire that the provider was made for. So one provider can answer
+a chat transport and the embeddings of the same program.
 """
 
 from __future__ import annotations
@@ -10,16 +14,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import msgspec
-
 from llamina.errors import ConfigurationError, LLMError
 from llamina.events import Event
+from llamina.messages import Usage
 from llamina.protocol import Request, Response
-from llamina.wire import openai_chat
 
-__all__ = ["ServerStream", "ServerWire", "find_wire"]
+from ._provider_anthropic import AnthropicWire
+from ._provider_openai import ChatWire, EmbeddingsWire, ResponsesWire
 
-_encode = msgspec.json.encode
+__all__ = ["ServerStream", "ServerWire", "find_wire", "wire_at"]
 
 
 class ServerStream(Protocol):
@@ -32,10 +35,10 @@ class ServerStream(Protocol):
         """One event."""
 
     def finish(self, response: Response, *, done: bool) -> bytes:
-        """The end; without *done* the mark that nothing follows is left out."""
+        """The end; without *done* the mark that nothing follows is left out, where the wire has one."""
 
     def failure(self, body: Mapping[str, Any]) -> bytes:
-        """An error in the midst of it."""
+        """An error in the midst of it; *body* is that of a refusal."""
 
 
 class ServerWire(Protocol):
@@ -45,6 +48,10 @@ class ServerWire(Protocol):
     """The path that requests are sent to, after the base."""
     base: str
     """The path in the base URL that clients of this wire are given."""
+    answer_name: str
+    """What the id of an answer begins with; "" where answers have none."""
+    request_header: str
+    """The header that names a request for support."""
 
     def read(self, body: Any) -> Request:
         """The request that a body says, or an InvalidRequestError."""
@@ -55,60 +62,32 @@ class ServerWire(Protocol):
     def whole(self, response: Response) -> bytes:
         """The body of an answer that is not streamed."""
 
-    def stream(self, name: str, model: str, body: Mapping[str, Any], *, usage: bool) -> ServerStream:
-        """Begin a stream; without *usage* the account is withheld even where it was asked for."""
+    def stream(self, name: str, model: str, body: Mapping[str, Any], *, usage: Usage | None) -> ServerStream:
+        """Begin a stream; *usage* is the input so far, None where the account is withheld even if it was asked for."""
 
     def error(self, error: LLMError) -> tuple[int, dict[str, str], Mapping[str, Any]]:
         """Status, headers and body of a failure."""
 
-    def refusal(self, *, type: str | None, code: str | None, message: str) -> Mapping[str, Any]:  # noqa: A002
-        """The body of a failure in these words."""
+    def refusal(
+        self,
+        status: int | None,
+        *,
+        type: str | None = None,  # noqa: A002 - the wire's word
+        code: str | None = None,
+        message: str,
+    ) -> Mapping[str, Any]:
+        """The body of a refusal; *status* is None inside an answer.
+
+        Words that are None are those that are usual for the status; an empty *code* is none.
+        """
 
 
-class _Chat:
-    path = "/chat/completions"
-    base = "/v1"
-
-    read = staticmethod(openai_chat.decode_request)
-    error = staticmethod(openai_chat.encode_error)
-
-    def streams(self, body: Mapping[str, Any]) -> bool:
-        return body.get("stream") is True
-
-    def whole(self, response: Response) -> bytes:
-        return _encode(openai_chat.encode_response(response))
-
-    def stream(self, name: str, model: str, body: Mapping[str, Any], *, usage: bool) -> ServerStream:
-        options = body.get("stream_options")
-        asked = isinstance(options, Mapping) and options.get("include_usage") is True
-        return _ChatStream(openai_chat.StreamEncoder(name, model, asked and usage))
-
-    def refusal(self, *, type: str | None, code: str | None, message: str) -> Mapping[str, Any]:  # noqa: A002
-        return {"error": {"message": message, "type": type, "param": None, "code": code}}
-
-
-class _ChatStream:
-    def __init__(self, encoder: openai_chat.StreamEncoder) -> None:
-        self._encoder = encoder
-
-    @staticmethod
-    def _frames(chunks: list[dict[str, Any]]) -> bytes:
-        return b"".join([b"data: " + _encode(chunk) + b"\n\n" for chunk in chunks])
-
-    def start(self) -> bytes:
-        return self._frames(self._encoder.start())
-
-    def event(self, event: Event) -> bytes:
-        return self._frames(self._encoder.event(event))
-
-    def finish(self, response: Response, *, done: bool) -> bytes:
-        return self._frames(self._encoder.finish(response)) + (b"data: [DONE]\n\n" if done else b"")
-
-    def failure(self, body: Mapping[str, Any]) -> bytes:
-        return self._frames([dict(body)])
-
-
-_WIRES: dict[str, ServerWire] = {"chat": _Chat()}
+_WIRES: dict[str, ServerWire] = {
+    "chat": ChatWire(),
+    "responses": ResponsesWire(),
+    "anthropic": AnthropicWire(),
+    "embeddings": EmbeddingsWire(),
+}
 
 
 def find_wire(name: str) -> ServerWire:
@@ -123,3 +102,9 @@ def find_wire(name: str) -> ServerWire:
         raise ConfigurationError(
             f"SimulatedProvider.wire must be one of {', '.join(map(repr, _WIRES))}, got {name!r}"
         ) from None
+
+
+def wire_at(path: str) -> ServerWire | None:
+    """The wire that is spoken at *path*, None where none is."""
+    path = path.partition("?")[0]
+    return next((wire for wire in _WIRES.values() if path.endswith(wire.path)), None)

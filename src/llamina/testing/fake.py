@@ -5,7 +5,7 @@
     stack = build_stack([Retry()], fake)
     fake.requests, fake.calls, fake.in_flight, fake.max_in_flight
 
-An item is a text, a Response (`answer(...)`, `tool_call(...)`), an exception, a function of the request that gives an
+An item is a text, a Response (`answer(...)`, `tool_call(...)`, `vectors(...)`), an exception, a function of the request that gives an
 item, or a timeline: a list of pieces of text, events, pauses in seconds, `asyncio.Event`s to wait for, exceptions, and
 at its end a Response.
 
@@ -29,7 +29,7 @@ from llamina.policy.estimate import estimate_tokens
 from llamina.protocol import Request, Response
 from llamina.sink import Writer
 
-from .script import ScriptExhaustedError, check_item
+from .script import ScriptExhaustedError, check_item, check_kind
 
 __all__ = ["FakeTransport"]
 
@@ -133,6 +133,7 @@ class FakeTransport:
         return await self._finish(Response(fold(events), None, "stop"), events, out, request)
 
     async def _finish(self, response: Response, events: list[Event], out: Writer, request: Request) -> Response:
+        check_kind(request, response)
         if not events:
             for event in events_of(response.message):
                 await self._send(event, events, out)

@@ -38,7 +38,7 @@ from llamina.policy.prices import price_book
 
 from ._http import Connection, HTTPRequest, Reply
 from ._performance import JSON, Performance, request_id
-from ._provider_wire import find_wire
+from ._provider_wire import ServerWire, find_wire, wire_at
 from .provider_script import Manner, check_timeline, in_manner
 
 __all__ = ["ReceivedRequest", "SimulatedProvider"]
@@ -76,7 +76,8 @@ class SimulatedProvider:
 
     Args:
         script: a list of items, played once; or one item that is no list, played for ever.
-        wire: the wire it speaks; "chat" is OpenAI's chat completions.
+        wire: which wire its `base_url` is for: "chat" (OpenAI's chat completions), "responses", "embeddings" or
+            "anthropic" (Messages). It answers at the paths of all of them.
         repeat: play the list again and again.
 
     Attributes:
@@ -114,7 +115,7 @@ class SimulatedProvider:
 
     @property
     def base_url(self) -> str:
-        """The address for a client, like `http://127.0.0.1:40321/v1`.
+        """The address for a client, like `http://127.0.0.1:40321/v1`; for "anthropic" it has no path.
 
         Raises:
             LookupError: it is not running.
@@ -122,6 +123,11 @@ class SimulatedProvider:
         if not self._port:
             raise LookupError("the provider is not running; enter it first: `async with SimulatedProvider(...)`")
         return f"http://127.0.0.1:{self._port}{self._wire.base}"
+
+    @property
+    def bills(self) -> list[tuple[str, Usage]]:
+        """(model, tokens) of everything that is charged by now, in the order in which it ended."""
+        return self._charges()
 
     @property
     def billed(self) -> Usage:
@@ -239,22 +245,23 @@ class SimulatedProvider:
                 self._idle.set()
 
     async def _answer(self, received: ReceivedRequest, reply: Reply, number: int) -> None:
-        name = request_id(number)
-        if received.method != "POST" or not received.path.split("?")[0].endswith(self._wire.path):
-            body = self._wire.refusal(type="not_found_error", code=None, message=f"no such path: {received.path}")
-            await reply.whole(404, {**JSON, **name}, msgspec.json.encode(body))
+        wire = wire_at(received.path) if received.method == "POST" else None
+        if wire is None:
+            body = self._wire.refusal(404, code="", message=f"no such path: {received.path}")
+            await reply.whole(404, {**JSON, **request_id(self._wire, number)}, msgspec.json.encode(body))
             return
+        name = request_id(wire, number)
         try:
-            request = self._wire.read(received.json)
+            request = wire.read(received.json)
         except InvalidRequestError as error:
-            await self._refuse(error, reply, name)
+            await self._refuse(wire, error, reply, name)
             return
         place = self._played
         self._played += 1
         if not self._script or (place >= len(self._script) and not self._repeat):
             self.exhausted += 1
             text = f"script exhausted: this is request {place + 1}, the script has {len(self._script)} items"
-            await self._refuse(LLMError(text, should_retry=False), reply, name)
+            await self._refuse(wire, LLMError(text, should_retry=False), reply, name)
             return
         manner = in_manner(self._script[place % len(self._script)])
         while inspect.isroutine(manner.item) or inspect.isawaitable(manner.item):
@@ -265,7 +272,7 @@ class SimulatedProvider:
                 found = error
             check_timeline(found, where=f"what the function at SimulatedProvider.script[{place}] gave")
             manner = found if isinstance(found, Manner) else evolve(manner, item=found)
-        performance = Performance(self._wire, request, received.json, reply, manner, number)
+        performance = Performance(wire, request, received.json, reply, manner, number)
         self._playing.add(performance)
         try:
             await performance.play()
@@ -274,8 +281,9 @@ class SimulatedProvider:
             if performance.usage is not None:
                 self._bills.append((performance.model, performance.usage))
 
-    async def _refuse(self, error: LLMError, reply: Reply, name: Mapping[str, str]) -> None:
-        status, headers, body = self._wire.error(error)
+    @staticmethod
+    async def _refuse(wire: ServerWire, error: LLMError, reply: Reply, name: Mapping[str, str]) -> None:
+        status, headers, body = wire.error(error)
         await reply.whole(status, {**JSON, **headers, **name}, msgspec.json.encode(body))
 
     def __repr__(self) -> str:

@@ -6,8 +6,9 @@
     ["par", error_event("overloaded_error")]
     garbage()                           # a 200 that is no completion
     slow_headers(5), drip("slow", 0.01), no_usage("uncounted"), no_done("unfinished")
+    with_headers("limited", {"x-ratelimit-remaining-tokens": "90"})
 
-A fault in a timeline happens at its place; alone it is the whole answer. The last line are manners: they take any item
+A fault in a timeline happens at its place; alone it is the whole answer. The last two lines are manners: they take any item
 and change how it is said.
 """
 
@@ -37,24 +38,25 @@ __all__ = [
     "slow_headers",
     "stall",
     "status",
+    "with_headers",
 ]
 
-_REFUSALS = {
-    # status: (type, code, message), as providers word them
-    400: ("invalid_request_error", None, "the request is not valid"),
-    401: ("authentication_error", "invalid_api_key", "the API key is not accepted"),
-    402: ("billing_error", "insufficient_credits", "the balance is used up"),
-    403: ("permission_error", None, "the API key may not do this"),
-    404: ("not_found_error", "model_not_found", "the model does not exist"),
-    408: ("timeout_error", None, "the request took too long"),
-    413: ("request_too_large", None, "the request is too large"),
-    422: ("invalid_request_error", None, "the request cannot be processed"),
-    429: ("rate_limit_error", "rate_limit_exceeded", "too many requests, slow down"),
-    500: ("server_error", None, "the server failed"),
-    502: ("server_error", None, "bad gateway"),
-    503: ("server_error", None, "the service is unavailable"),
-    504: ("server_error", None, "the gateway timed out"),
-    529: ("overloaded_error", None, "the service is overloaded"),
+_SENTENCES = {
+    400: "the request is not valid",
+    401: "the API key is not accepted",
+    402: "the balance is used up",
+    403: "the API key may not do this",
+    404: "the model does not exist",
+    408: "the request took too long",
+    409: "the request collides with another",
+    413: "the request is too large",
+    422: "the request cannot be processed",
+    429: "too many requests, slow down",
+    500: "the server failed",
+    502: "bad gateway",
+    503: "the service is unavailable",
+    504: "the gateway timed out",
+    529: "the service is overloaded",
 }
 _UNPROCESSED = (503, 529)
 _HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>It works!</h1></body></html>"
@@ -62,7 +64,7 @@ _HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>It works!</h
 
 @frozen
 class Status:
-    """A refusal with an HTTP status."""
+    """A refusal with an HTTP status; where *code* and *type* are None the wire has its usual words."""
 
     status: int
     message: str
@@ -74,9 +76,10 @@ class Status:
 
 @frozen
 class Cut:
-    """The connection closes; *reset* sends an RST, which may overtake what was sent before."""
+    """The connection closes; *reset* sends an RST, which may overtake what was sent before; *quietly* as if all had come."""
 
     reset: bool = False
+    quietly: bool = False
 
 
 @frozen
@@ -96,7 +99,7 @@ class Stall:
 class ErrorEvent:
     """An error that is said inside an answer of status 200."""
 
-    type: str
+    type: str | None
     code: str | None
     message: str
 
@@ -108,6 +111,7 @@ class Manner:
     item: Any
     usage: bool = True
     done: bool = True
+    headers: Mapping[str, str] = field(factory=dict)
     headers_after: float = field(default=0.0, validator=non_negative())
     seconds_per_byte: float = field(default=0.0, validator=non_negative())
 
@@ -122,9 +126,10 @@ def status(
     headers: Mapping[str, str] | None = None,
     billed: bool | None = None,
 ) -> Status:
-    """A refusal with *status*, worded as providers do unless *code*, *type* and *message* say otherwise.
+    """A refusal with *status*, worded as providers of its wire do unless *code*, *type* and *message* say otherwise.
 
     Args:
+        code, type: in the words of OpenAI; on another wire what means the same is said in its own.
         retry_after: seconds, or the text of the header (an HTTP date, an absurd hint).
         billed: whether its input is charged; left out: only for a 5xx that may have been processed (not 503, 529).
 
@@ -133,17 +138,15 @@ def status(
     """
     if isinstance(status, bool) or not isinstance(status, int) or not 300 <= status <= 599:
         raise ConfigurationError(f"status must be an HTTP status from 300 to 599, got {status!r}; write status(503)")
-    usual_type, usual_code, usual_message = _REFUSALS.get(status, ("api_error", None, f"status {status}"))
-    if code == "insufficient_quota":
-        usual_type, usual_message = code, "the quota is used up"
+    usual = "the quota is used up" if code == "insufficient_quota" else _SENTENCES.get(status, f"status {status}")
     fields = {name.lower(): value for name, value in (headers or {}).items()}
     if retry_after is not None:
         fields["retry-after"] = str(retry_after)
     return Status(
         status,
-        message if message is not None else usual_message,
-        code if code is not None else usual_code,
-        type if type is not None else usual_type,
+        message if message is not None else usual,
+        code,
+        type,
         fields,
         billed if billed is not None else is_billed(status),
     )
@@ -154,9 +157,16 @@ def is_billed(status: int) -> bool:
     return status >= 500 and status not in _UNPROCESSED
 
 
-def cut(*, reset: bool = False) -> Cut:
-    """The connection breaks off at this place; alone: before the first byte of an answer."""
-    return Cut(reset)
+def cut(*, reset: bool = False, quietly: bool = False) -> Cut:
+    """The connection breaks off at this place; alone: before the first byte of an answer.
+
+    Args:
+        reset: by a reset, which may overtake what was sent before.
+        quietly: the body ends in good order after what was said so far, as some proxies do it.
+    """
+    if reset and quietly:
+        raise ConfigurationError("cut takes reset=True or quietly=True, got both; a reset is not quiet")
+    return Cut(reset, quietly)
 
 
 def garbage(body: str = _HTML, *, content_type: str = "text/html") -> Garbage:
@@ -170,12 +180,15 @@ def stall() -> Stall:
 
 
 def error_event(
-    type: str = "server_error",  # noqa: A002 - the wire's word
+    type: str | None = None,  # noqa: A002 - the wire's word
     *,
     code: str | None = None,
     message: str = "the provider failed while it answered",
 ) -> ErrorEvent:
-    """An error inside an answer of status 200: an event in a stream, the body of an answer that is not streamed."""
+    """An error inside an answer of status 200: an event in a stream, the body of an answer that is not streamed.
+
+    *type* is by default a failure of the server; it and *code* are translated as those of `status` are.
+    """
     return ErrorEvent(type, code, message)
 
 
@@ -190,13 +203,21 @@ def drip(item: Any, seconds_per_byte: float = 0.01) -> Manner:
 
 
 def no_usage(item: Any = "uncounted") -> Manner:
-    """*item* without the account of its tokens."""
+    """*item* without the account of its tokens, at its end and where a wire says the input at the start."""
     return evolve(in_manner(item), usage=False)
 
 
 def no_done(item: Any = "unfinished") -> Manner:
-    """*item* whose stream ends without `[DONE]`; its finish reason comes."""
+    """*item* whose stream ends without the mark that nothing follows (`[DONE]`, `message_stop`).
+
+    Its finish reason comes. On the responses wire the event with the finish reason is the last one, and all is as usual.
+    """
     return evolve(in_manner(item), done=False)
+
+
+def with_headers(item: Any, headers: Mapping[str, str]) -> Manner:
+    """*item* with further headers, such as what is left of the rate limits."""
+    return evolve(in_manner(item), headers={name.lower(): value for name, value in headers.items()})
 
 
 def in_manner(item: Any) -> Manner:

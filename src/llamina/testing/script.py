@@ -3,20 +3,23 @@
 FakeTransport(["first", RateLimitError("slow down", retry_after=2), ["in ", 0.5, "pieces"]])
 FakeTransport(answer("x", usage=Usage(10, 20)))
 FakeTransport(tool_call("weather", {"city": "Paris"}))
+FakeTransport(vectors([0.1, 0.2], [0.3, 0.4]))          # for Request.embed
+
+What they cannot say is said by a Response: reasoning with its signature, several calls of tools, a refusal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from llamina.errors import ConfigurationError
 from llamina.messages import Message, Text, ToolCall, Usage
-from llamina.protocol import Response
+from llamina.protocol import Request, Response
 
-__all__ = ["ScriptExhaustedError", "answer", "tool_call"]
+__all__ = ["ScriptExhaustedError", "answer", "tool_call", "vectors"]
 
 
 class ScriptExhaustedError(AssertionError):
@@ -46,6 +49,30 @@ def tool_call(
     """An answer that asks for a tool; *arguments* is a mapping, or the text that the model wrote."""
     text = arguments if isinstance(arguments, str) else msgspec.json.encode(dict(arguments or {})).decode()
     return Response(Message("assistant", (ToolCall(id, name, text),)), usage, "tool_calls")
+
+
+def vectors(*vectors: Iterable[float], usage: Usage | None = None, model: str = "") -> Response:
+    """The answer to `Request.embed`: one vector for each text, in their order.
+
+    As many are given as are written here, whatever the number of texts: too few are a fault that one may want.
+    """
+    found = tuple([tuple([float(number) for number in vector]) for vector in vectors])
+    return Response(Message("assistant"), usage, "stop", model=model, vectors=found)
+
+
+def check_kind(request: Request, response: Response | None) -> None:
+    """Refuse vectors as an answer to a chat, and anything else (None: text, events) as an answer to an embed request.
+
+    Raises:
+        ConfigurationError: they do not go together.
+    """
+    gives_vectors = response is not None and bool(response.vectors)
+    if request.kind == "embed" and not gives_vectors:
+        raise ConfigurationError(
+            "the script answers an embed request with something that has no vectors; use vectors([...])"
+        )
+    if request.kind != "embed" and gives_vectors:
+        raise ConfigurationError(f"the script answers a {request.kind} request with vectors; use text or answer(...)")
 
 
 def check_item(item: Any, *, where: str) -> None:
