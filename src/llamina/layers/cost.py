@@ -131,7 +131,7 @@ class CostMeter(Layer):
             units = 0
         else:
             tokens = worst_case(estimate_prompt(request), request.params, self.default_output_tokens)
-            units = price.worst_case(*tokens)
+            units = price.worst_case(tokens[0], 0 if request.kind == "embed" else tokens[1])
         held = self._accounts.reserve(units, request.tags, time.time(), model=request.model)
         if isinstance(held, Refusal):
             self._counts.refused += 1
