@@ -57,6 +57,8 @@ from .stack import Stack, build_stack
 from .stream import Stream
 
 if TYPE_CHECKING:
+    from .client import Client as Client
+    from .client import Conversation as Conversation
     from .layers.cache import Cache as Cache
     from .layers.circuit_breaker import CircuitBreaker as CircuitBreaker
     from .layers.cost import CostMeter as CostMeter
@@ -88,7 +90,9 @@ _LATE = {
     "Budget": ".policy.accounts",
     "Cache": ".layers.cache",
     "CircuitBreaker": ".layers.circuit_breaker",
+    "Client": ".client",
     "Constant": ".policy.backoff",
+    "Conversation": ".client",
     "CostMeter": ".layers.cost",
     "DecorrelatedJitter": ".policy.backoff",
     "Dedup": ".layers.dedup",
@@ -121,10 +125,12 @@ __all__ = [
     "Call",
     "CircuitBreaker",
     "CircuitOpenError",
+    "Client",
     "ConfigurationError",
     "Constant",
     "ContentFilterError",
     "ContextLengthError",
+    "Conversation",
     "CostMeter",
     "DecorrelatedJitter",
     "Dedup",

@@ -11,10 +11,11 @@ stack that is only called closes nothing.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from .edge import belongs_to_call, open_call
 from .errors import ConfigurationError
@@ -22,6 +23,9 @@ from .layer import Layer
 from .protocol import Handler, Middleware, Request, Response
 from .record import record
 from .stream import Stream
+
+if TYPE_CHECKING:
+    from .blocking import BlockingStack
 
 __all__ = ["Stack", "build_stack"]
 
@@ -87,6 +91,11 @@ class Stack:
         """Send *request* and read its events: `async with stack.stream(request) as stream: async for event in ...`."""
         belongs_to_call(request)
         return Stream(self._handler, request, buffer=self._buffer, hold=self._hold)
+
+    def blocking(self) -> BlockingStack:
+        """This stack without `await`, for sync code, notebooks and threads; all of them share one event loop."""
+        # By name: a face stands above the stack, which must not depend on it.
+        return cast("BlockingStack", importlib.import_module("llamina.blocking").BlockingStack(self))
 
     def stats(self) -> dict[str, Any]:
         """What every layer has counted, under dotted names; a second layer of one kind is numbered (`retry#2.`)."""

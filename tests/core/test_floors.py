@@ -18,6 +18,8 @@ FLOORS = {
     "events": 0,
     "secret": 0,
     "_lazy": 0,
+    "_media": 0,
+    "_schema": 1,
     "call": 1,
     "identity": 1,
     "policy": 1,
@@ -29,13 +31,22 @@ FLOORS = {
     "layer": 2,
     "stack": 2,
     "order": 2,
+    "tools": 2,
+    "structured": 2,
     "layers": 3,
     "routing": 3,
     "stores": 3,
     "wire": 3,
     "transports": 3,
     "client": 4,
+    "_client_plan": 4,
+    "_client_stream": 4,
+    "_client_talk": 4,
+    "_client_tools": 4,
     "blocking": 4,
+    "_blocking_bridge": 4,
+    "_blocking_loop": 4,
+    "_blocking_stream": 4,
     "doors": 4,
     "config": 4,
     "cli": 4,
@@ -51,7 +62,17 @@ def imports(path: Path) -> list[str]:
     """The llamina modules that a file imports when it is loaded or run, as dotted names below the package."""
     found: list[str] = []
     package = ["llamina", *path.relative_to(SRC).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    typing_only = [
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for part in ast.walk(statement)
+    ]
+    for node in ast.walk(tree):
+        if node in typing_only:  # a signature may name what stands above: it is never loaded
+            continue
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             name = ".".join([*base, *([node.module] if node.module else [])])

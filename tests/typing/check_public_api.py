@@ -37,7 +37,10 @@ from llamina import (
     map_text,
     middleware,
 )
+from llamina.messages import Image, ToolCall, ToolResult, cache_mark
+from llamina.structured import json_schema, parse_json
 from llamina.testing import FakeTransport, check_middleware, simulated_time
+from llamina.tools import Tool, run_tools, tool
 from llamina.transports import EchoTransport, HTTPTransport
 
 
@@ -108,3 +111,30 @@ async def test_something() -> None:
 
 assert_type(test_something(), None)
 check_middleware(lambda: layer)
+
+
+@tool
+def weather(city: str, days: int = 1) -> str:
+    """A tool as people write it."""
+    return city * days
+
+
+@tool(name="clock", strict=True)
+async def time_of(city: str) -> str:
+    """An async one, with settings."""
+    return city
+
+
+assert_type(weather("Paris", days=2), str)
+weather(3)  # type: ignore[arg-type]
+
+
+async def use_tools(call: ToolCall) -> None:
+    """Tools are called as their functions are, and give results."""
+    assert_type(await time_of("Paris"), str)
+    assert_type(weather.result(call), ToolResult)
+    tools: list[Tool[..., Any]] = [weather, time_of]
+    asked = Request.chat("m", Message.user("hi", cache_mark(Image.from_path("cat.png"))), tools=tools)
+    answer = await stack(asked)
+    await stack(asked.reply(answer, *await run_tools(answer, tools)))
+    assert_type(parse_json(await stack(asked.with_params(response_format=json_schema(Usage))), Usage), Usage)
