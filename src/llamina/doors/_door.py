@@ -1,0 +1,222 @@
+"""What every door does, whatever HTTP client it stands in: a request of a provider's wire in, what to answer out.
+
+    turn = door.read(incoming)                  # a Turn, or a Reply where the stack is not to be asked
+    reply = turn.whole(await door.stack_for(turn)(turn.request))
+
+No I/O happens here; the clients ask the stack themselves, each in its own way.
+
+The one surprise: every failure is answered with `x-should-retry: false`. The retries of an SDK would multiply with those
+of the stack, so the stack is the one that retries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from llamina.errors import InvalidRequestError, LLMError, NetworkError, NotFoundError, RequestTimeoutError
+from llamina.events import Event
+from llamina.layers.timeout import Timeout
+from llamina.protocol import Handler, Request, Response
+from llamina.stack import Stack, build_stack
+from llamina.wire.sse import frame
+
+from ._tags import tags_of
+from ._wires import ServerWire, find_wire, shape_of
+
+__all__ = ["Door", "Incoming", "Reply", "Turn", "is_lost"]
+
+_JSON = {"content-type": "application/json"}
+_EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+_REMEMBERED = 256
+"""Lost requests, and limits of time, that one door keeps in mind."""
+
+
+class Incoming(NamedTuple):
+    """A request as the client of an SDK sends it; header names are in lower case, *timeout* is in seconds."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    timeout: float | None = None
+
+    @property
+    def key(self) -> bytes:
+        """What tells it from other requests, apart from how often it was sent."""
+        return hashlib.sha256(self.path.encode() + b"\0" + self.body).digest()
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the SDK sends it again, of its own accord."""
+        return self.headers.get("x-stainless-retry-count", "0") not in ("", "0")
+
+
+class Reply(NamedTuple):
+    """An answer that comes in one piece."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    outcome: Response | LLMError | None = None
+
+
+def is_lost(error: LLMError) -> bool:
+    """Whether no provider answered at all, which an SDK says with exceptions of its own."""
+    return error.status is None and isinstance(error, RequestTimeoutError | NetworkError)
+
+
+class Turn:
+    """One request, read, and how it is answered.
+
+    Attributes:
+        request: for the stack; streams: whether the client asked for a stream; timeout: seconds that it waits.
+    """
+
+    def __init__(self, wire: ServerWire, request: Request, body: Mapping[str, Any], incoming: Incoming) -> None:
+        self.request = request
+        self.streams = wire.streams(body)
+        self.timeout = incoming.timeout
+        self.key = incoming.key
+        self._wire = wire
+        self._wants_usage = wire.wants_usage(body)
+        self._encoder: Any = None
+
+    def whole(self, response: Response) -> Reply:
+        """The answer to a request that is not streamed."""
+        body = self._wire.codec.encode_response(response, created=int(time.time()))
+        return Reply(200, {**_JSON, **self._told(response)}, msgspec.json.encode(body), response)
+
+    def refused(self, error: LLMError) -> Reply:
+        """The status and the body that make an SDK raise its own exception for *error*."""
+        return _refused(self._wire, error)
+
+    def head(self, name: str) -> Mapping[str, str]:
+        """The headers of a stream that is called *name*: the provider's id of the request is not known yet."""
+        return {**_EVENTS, self._wire.request_id: name, "x-llamina-call": name}
+
+    def opening(self, name: str) -> bytes:
+        """The beginning of a stream that is called *name*."""
+        codec = self._wire.codec
+        self._encoder = codec.StreamEncoder(
+            self._wire.prefix + name, self.request.model, self._wants_usage, created=int(time.time())
+        )
+        return self._frame(self._encoder.start())
+
+    def event(self, event: Event) -> bytes:
+        """What is said for one event."""
+        return self._frame(self._encoder.event(event))
+
+    def closing(self, response: Response) -> bytes:
+        """The end of a stream."""
+        return self._frame(self._encoder.finish(response)) + self._wire.done
+
+    def broken(self, error: LLMError) -> bytes:
+        """A failure in the midst of a stream."""
+        _, _, body = self._wire.codec.encode_error(error)
+        if self._wire.name == "responses":
+            said = body["error"]
+            body = {"type": "error", "code": said.get("code"), "message": said.get("message"), "param": None}
+        return self._frame([body])
+
+    def _frame(self, payloads: list[dict[str, Any]]) -> bytes:
+        return frame(payloads, named=self._wire.named)
+
+    def _told(self, response: Response) -> dict[str, str]:
+        """What headers say of an answer: the provider's id of the request, its limits, the id of the call."""
+        headers = {}
+        if response.request_id is not None:
+            headers[self._wire.request_id] = response.request_id
+        for name, value in (response.rate_limit or {}).items():
+            headers.update(_limit(self._wire, name, value))
+        call = response._call
+        if call is not None:
+            headers["x-llamina-call"] = call.id
+            if call.cache is not None:
+                headers["x-llamina-cache"] = call.cache
+        return headers
+
+
+def _refused(wire: ServerWire, error: LLMError) -> Reply:
+    status, headers, body = wire.codec.encode_error(error)
+    headers = {**_JSON, **headers, "x-should-retry": "false"}
+    for name, value in (error.rate_limit or {}).items():
+        headers.update(_limit(wire, name, value))
+    if error.call is not None:
+        headers["x-llamina-call"] = error.call.id
+    return Reply(status, headers, msgspec.json.encode(body), error)
+
+
+def _limit(wire: ServerWire, name: str, value: float) -> dict[str, str]:
+    """One fact of the rate limits as a header, in the words of the wire."""
+    fact, _, scope = name.partition("_")
+    scope = scope.replace("_", "-")
+    if wire.name == "anthropic":
+        moment = (
+            datetime.fromtimestamp(time.time() + value, UTC).isoformat(timespec="seconds") if fact == "reset" else ""
+        )
+        return {f"anthropic-ratelimit-{scope}-{fact}": moment.replace("+00:00", "Z") or f"{value:g}"}
+    return {f"x-ratelimit-{fact}-{scope}": f"{value:g}s" if fact == "reset" else f"{value:.0f}"}
+
+
+class Door:
+    """One stack, behind the HTTP clients that are made for it."""
+
+    def __init__(self, stack: Stack | Handler) -> None:
+        self.stack = stack if isinstance(stack, Stack) else build_stack([], stack)
+        self._bounded: OrderedDict[tuple[float, bool], Stack] = OrderedDict()
+        self._lost: OrderedDict[bytes, LLMError] = OrderedDict()
+
+    def read(self, incoming: Incoming) -> Turn | Reply | None:
+        """The turn of *incoming*; a Reply where it is no request that a stack can take; None where it is none at all.
+
+        Raises:
+            LLMError: the SDK repeats, of its own accord, what the stack has given up; that is the error again.
+        """
+        wire = find_wire(incoming.method, incoming.path)
+        if wire is None:
+            return None
+        if incoming.is_repeated and (lost := self._lost.get(incoming.key)) is not None:
+            raise lost.copy()
+        try:
+            body = msgspec.json.decode(incoming.body)
+        except msgspec.DecodeError:
+            return _refused(wire, InvalidRequestError("the body of the request is no JSON"))
+        try:
+            request = wire.codec.decode_request(body).evolve(tags=tags_of(incoming.headers))
+        except InvalidRequestError as error:
+            return _refused(wire, error)
+        return Turn(wire, request, body, incoming)
+
+    def unknown(self, incoming: Incoming) -> Reply:
+        """The answer for what no layer knows how to handle, when the transport cannot forward it."""
+        text = (
+            f"{incoming.method} {incoming.path} is nothing that a stack handles: it takes POST requests of chat "
+            "completions, responses, messages and embeddings; send this one with a client of the SDK that has no door"
+        )
+        return _refused(shape_of(incoming.path, incoming.headers), NotFoundError(text, status=404))
+
+    def stack_for(self, turn: Turn) -> Stack:
+        """The stack, within the time that the client waits: for an answer, or for each piece of a stream."""
+        if turn.timeout is None:
+            return self.stack
+        key = (turn.timeout, turn.streams)
+        stack = self._bounded.get(key)
+        if stack is None:
+            limits = {"first_event": key[0], "idle": key[0]} if turn.streams else {"seconds": key[0]}
+            stack = self._bounded[key] = build_stack([Timeout(**limits, grace=None)], self.stack)
+            if len(self._bounded) > _REMEMBERED:
+                self._bounded.popitem(last=False)
+        return stack
+
+    def note_lost(self, turn: Turn, error: LLMError) -> None:
+        """Keep in mind what was given up, so that the SDK's own retries do not ask the provider again."""
+        self._lost[turn.key] = error
+        if len(self._lost) > _REMEMBERED:
+            self._lost.popitem(last=False)

@@ -1,0 +1,367 @@
+"""What a door does besides answering: time, retries, tags, sync code, what it does not know."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import anthropic
+import httpx
+import httpx2
+import openai
+import pytest
+
+from llamina import (
+    Cache,
+    CircuitBreaker,
+    Dedup,
+    LLMError,
+    RateLimitError,
+    Request,
+    RequestTimeoutError,
+    Response,
+    Retry,
+    ServerError,
+    build_stack,
+    doors,
+)
+from llamina.testing import FakeTransport, SimulatedProvider, cut, stall, status
+from llamina.transports import HTTPTransport
+
+HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+CLIENTS = {"httpx": doors.httpx_async_client, "httpx2": doors.httpx2_async_client}
+SYNC_CLIENTS = {"httpx": doors.httpx_client, "httpx2": doors.httpx2_client}
+
+
+def app(stack: Any, **settings: Any) -> openai.AsyncOpenAI:
+    """An app's client of the OpenAI SDK in front of *stack*."""
+    return openai.AsyncOpenAI(api_key="unused", http_client=doors.httpx2_async_client(stack), **settings)
+
+
+def sync_app(stack: Any, **settings: Any) -> openai.OpenAI:
+    """The same for sync code."""
+    return openai.OpenAI(api_key="unused", http_client=doors.httpx2_client(stack), **settings)
+
+
+def with_provider(script: list[Any], use: Callable[[SimulatedProvider, HTTPTransport], Any]) -> Any:
+    """What *use* gives back, with a provider and a transport to it."""
+
+    async def main() -> Any:
+        async with SimulatedProvider(script) as provider:
+            transport = HTTPTransport(base_url=provider.base_url, api_key="sk-real")
+            try:
+                return await use(provider, transport)
+            finally:
+                await transport.aclose()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("family", CLIENTS)
+def test_a_client_of_either_family_asks_the_stack(family: str) -> None:
+    """The two families share their signatures, not their classes."""
+
+    async def main() -> Any:
+        async with CLIENTS[family](FakeTransport("hello")) as client:
+            answer = await client.post("http://any/v1/chat/completions", json=HI)
+            return answer.json()["choices"][0]["message"]["content"]
+
+    assert asyncio.run(main()) == "hello"
+
+
+@pytest.mark.parametrize("family", SYNC_CLIENTS)
+def test_a_sync_client_of_either_family_asks_the_stack(family: str) -> None:
+    """Sync code runs the same stack."""
+    with SYNC_CLIENTS[family](FakeTransport(["hello", ["Hel", "lo"]])) as client:
+        answer = client.post("http://any/v1/chat/completions", json=HI)
+        with client.stream("POST", "http://any/v1/chat/completions", json={**HI, "stream": True}) as stream:
+            lines = list(stream.iter_lines())
+
+    assert answer.json()["choices"][0]["message"]["content"] == "hello"
+    assert lines[-2:] == ["data: [DONE]", ""]
+
+
+def test_the_settings_of_the_client_are_those_of_its_family() -> None:
+    """Headers and the rest are passed on to the client."""
+    client = doors.httpx2_client(FakeTransport("x"), headers={"x-app": "1"})
+
+    assert isinstance(client, httpx2.Client)
+    assert client.headers["x-app"] == "1"
+    assert isinstance(doors.httpx_async_client(FakeTransport("x")), httpx.AsyncClient)
+
+
+def test_the_stack_is_the_one_owner_of_retries() -> None:
+    """What the stack has given up is not tried again by the SDK, whatever its own setting."""
+
+    async def use(provider: SimulatedProvider, transport: HTTPTransport) -> int:
+        client = app(build_stack([Retry(attempts=2)], transport), max_retries=5)
+        with pytest.raises(openai.InternalServerError):
+            await client.chat.completions.create(**HI)
+        return len(provider.requests)
+
+    assert with_provider([status(503, retry_after=0.01), status(503), "never"], use) == 2
+
+
+def test_a_lost_connection_is_not_tried_again_by_the_sdk() -> None:
+    """The SDK repeats what raised in its client; the door answers the repetition itself."""
+
+    async def use(provider: SimulatedProvider, transport: HTTPTransport) -> tuple[int, BaseException | None]:
+        client = app(build_stack([], transport), max_retries=1)
+        with pytest.raises(openai.APIConnectionError) as raised:
+            await client.chat.completions.create(**HI)
+        cause = raised.value.__cause__
+        assert cause is not None
+        return len(provider.requests), cause.__cause__
+
+    requests, cause = with_provider([cut(), "never"], use)
+
+    assert requests == 1
+    assert isinstance(cause, LLMError)
+
+
+def test_the_timeout_of_the_sdk_is_the_limit_of_the_call() -> None:
+    """It bounds the whole answer, through all layers, and is raised as the SDK's own exception."""
+
+    async def use(provider: SimulatedProvider, transport: HTTPTransport) -> BaseException | None:
+        client = app(build_stack([Retry(attempts=9)], transport), max_retries=0, timeout=0.05)
+        with pytest.raises(openai.APITimeoutError) as raised:
+            await client.chat.completions.create(**HI)
+        assert raised.value.__cause__ is not None
+        return raised.value.__cause__.__cause__
+
+    assert isinstance(with_provider([stall()], use), RequestTimeoutError)
+
+
+def test_the_timeout_of_the_sdk_bounds_each_wait_of_a_stream() -> None:
+    """A stream may be as long as it likes, as long as it goes on."""
+
+    async def use(provider: SimulatedProvider, transport: HTTPTransport) -> list[str]:
+        client = app(build_stack([], transport), max_retries=0, timeout=0.2)
+        texts: list[str] = []
+        with pytest.raises(openai.APIConnectionError):
+            async for chunk in await client.chat.completions.create(**HI, stream=True):
+                texts.append(chunk.choices[0].delta.content or "")
+        return [text for text in texts if text]
+
+    assert with_provider([["a", 0.1, "b", 0.1, "c", 0.1, "d", stall()]], use) == ["a", "b", "c", "d"]
+
+
+def test_the_first_piece_passes_before_the_second_is_made() -> None:
+    """Nothing is held back: the app has the first text while the provider waits for its word to go on."""
+
+    async def use(provider: SimulatedProvider, transport: HTTPTransport) -> list[str]:
+        texts: list[str] = []
+        async for chunk in await app(build_stack([], transport)).chat.completions.create(**HI, stream=True):
+            if chunk.choices[0].delta.content:
+                texts.append(chunk.choices[0].delta.content)
+                go_on.set()
+        return texts
+
+    go_on = asyncio.Event()
+
+    assert with_provider([["first", go_on, "second"]], use) == ["first", "second"]
+
+
+def test_leaving_a_stream_early_closes_the_request_to_the_provider() -> None:
+    """Tokens that nobody reads are not paid for."""
+
+    async def use(provider: SimulatedProvider, transport: HTTPTransport) -> tuple[int, int]:
+        stream = await app(build_stack([], transport)).chat.completions.create(**HI, stream=True)
+        async for chunk in stream:
+            if chunk.choices[0].delta.content:
+                break
+        await stream.close()
+        await provider.settled()
+        return provider.aborted, provider.in_flight
+
+    assert with_provider([["first", asyncio.Event(), "never"]], use) == (1, 0)
+
+
+def test_leaving_a_sync_stream_early_closes_the_request_to_the_provider() -> None:
+    """The same for sync code: the thread waits until it is closed."""
+    provider = SimulatedProvider([["first", 60, "never"]])
+    with provider.in_thread() as url:
+        stack = build_stack([], HTTPTransport(base_url=url)).blocking()
+        with stack, sync_app(stack.stack).chat.completions.create(**HI, stream=True) as stream:
+            next(chunk for chunk in stream if chunk.choices[0].delta.content)
+
+    assert provider.aborted == 1
+
+
+def test_a_sync_stream_that_breaks_off_raises_the_exception_of_the_sdk() -> None:
+    """What came is delivered first."""
+    provider = SimulatedProvider([["first", cut()]])
+    texts = []
+    with (
+        provider.in_thread() as url,
+        build_stack([], HTTPTransport(base_url=url)).blocking() as stack,
+        pytest.raises(openai.APIConnectionError),
+    ):
+        for chunk in sync_app(stack.stack).chat.completions.create(**HI, stream=True):
+            texts.append(chunk.choices[0].delta.content)
+
+    assert "first" in texts
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_errors_of_the_layers_become_exceptions_of_the_sdk(sync: bool) -> None:
+    """An open circuit is a server that is not available, with the time after which it may be again."""
+    transport = FakeTransport([ServerError("down"), "never"])
+    stack = build_stack([CircuitBreaker(fail_max=1, reset_timeout=60)], transport)
+
+    async def main() -> openai.InternalServerError:
+        client = app(stack)
+        with pytest.raises(openai.InternalServerError):
+            await client.chat.completions.create(**HI)
+        with pytest.raises(openai.InternalServerError) as raised:
+            await client.chat.completions.create(**HI)
+        return raised.value
+
+    def blocking() -> openai.InternalServerError:
+        client = sync_app(stack)
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(**HI)
+        with pytest.raises(openai.InternalServerError) as raised:
+            client.chat.completions.create(**HI)
+        return raised.value
+
+    error = blocking() if sync else asyncio.run(main())
+
+    assert error.code == "circuit_open"
+    assert int(error.response.headers["retry-after"]) > 0
+
+
+def test_the_error_of_the_stack_is_in_the_extensions_of_the_answer() -> None:
+    """Who knows the stack can have the error itself, with every attempt."""
+    client = sync_app(FakeTransport([RateLimitError("slow down", retry_after=3)]))
+
+    with pytest.raises(openai.RateLimitError) as raised:
+        client.chat.completions.create(**HI)
+
+    error = raised.value.response.extensions["llamina"]
+    assert isinstance(error, RateLimitError)
+    assert [attempt.outcome for attempt in error.call.attempts] == ["rate_limited"]
+
+
+def test_an_answer_says_whether_a_cache_gave_it() -> None:
+    """By a header, and by the Response in the extensions."""
+    client = sync_app(build_stack([Cache()], FakeTransport(["hello"])))
+
+    raw = [client.chat.completions.with_raw_response.create(**HI) for _ in range(2)]
+
+    assert [answer.headers.get("x-llamina-cache") for answer in raw] == [None, "hit"]
+    assert isinstance(raw[1].http_response.extensions["llamina"], Response)
+
+
+def test_twenty_apps_that_ask_the_same_share_one_call() -> None:
+    """Layers that work across calls work across clients of one stack."""
+
+    async def use(provider: SimulatedProvider, transport: HTTPTransport) -> tuple[int, set[str | None]]:
+        client = app(build_stack([Dedup()], transport))
+        answers = await asyncio.gather(*[client.chat.completions.create(**HI) for _ in range(20)])
+        return len(provider.requests), {answer.choices[0].message.content for answer in answers}
+
+    assert with_provider([[0.1, "hello"]], use) == (1, {"hello"})
+
+
+def seen_tags(**settings: Any) -> dict[str, str]:
+    """The tags of the call that a request with these settings makes."""
+    seen: dict[str, str] = {}
+
+    async def terminal(request: Request) -> Response:
+        assert request.call is not None
+        seen.update(request.call.tags)
+        return Response.of("x")
+
+    sync_app(terminal).chat.completions.create(**HI, **settings)
+    return seen
+
+
+def test_tags_come_from_the_code_around_the_call_and_from_its_header() -> None:
+    """The header is nearer; inner blocks add to outer ones."""
+    with doors.tags(user="ada", project="a"), doors.tags(project="b"):
+        seen = seen_tags(extra_headers={"x-llamina-tags": "user=grace%20h, team=x"})
+
+    assert seen == {"user": "grace h", "project": "b", "team": "x"}
+    assert seen_tags() == {}
+
+
+def test_a_header_of_tags_that_cannot_be_read_is_refused() -> None:
+    """The message says what it looks like."""
+    with pytest.raises(openai.BadRequestError, match="user=ada, project=search"):
+        seen_tags(extra_headers={"x-llamina-tags": "ada"})
+
+
+def test_a_tag_is_text() -> None:
+    """A number is found where it is given."""
+    with pytest.raises(TypeError, match="user"), doors.tags(user=3):  # type: ignore[arg-type]
+        pass
+
+
+def test_what_no_stack_handles_is_refused_in_the_shape_of_the_provider() -> None:
+    """The SDK raises its own exception, and the message says what to do."""
+    with pytest.raises(openai.NotFoundError, match="a client of the SDK that has no door"):
+        sync_app(FakeTransport("x")).models.list()
+    client = anthropic.Anthropic(api_key="unused", http_client=doors.httpx2_client(FakeTransport("x")))
+    with pytest.raises(anthropic.NotFoundError, match="a client of the SDK that has no door"):
+        client.models.list()
+
+
+@pytest.mark.parametrize("body", [b"no json", b"[]", b'{"model": "m"}', b'{"model": "m", "messages": "x"}'])
+def test_a_body_that_is_no_request_is_refused(body: bytes) -> None:
+    """As a provider would, with a 400."""
+    client = doors.httpx2_client(FakeTransport("x"))
+
+    answer = client.post("http://any/v1/chat/completions", content=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_an_app_of_one_provider_can_be_answered_by_another() -> None:
+    """The door speaks the wire of the app, the transport that of its provider."""
+    provider = SimulatedProvider(["hello", ["Hel", "lo"]], wire="anthropic")
+    with provider.in_thread() as url:
+        transport = HTTPTransport(base_url=url, api_key="sk", wire="anthropic")
+        with build_stack([], transport).blocking() as stack:
+            client = sync_app(stack.stack)
+            answer = client.chat.completions.create(**HI, max_tokens=9)
+            chunks = list(client.chat.completions.create(**HI, max_tokens=9, stream=True))
+
+    assert (answer.object, answer.choices[0].message.content, answer.choices[0].finish_reason) == (
+        "chat.completion",
+        "hello",
+        "stop",
+    )
+    assert "".join([chunk.choices[0].delta.content or "" for chunk in chunks]) == "Hello"
+
+
+def test_a_mistake_in_a_layer_is_raised_as_it_is() -> None:
+    """A bug is no failure of the provider, and the SDK does not try it again."""
+
+    async def broken(request: Request) -> Response:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        sync_app(broken).chat.completions.create(**HI)
+
+
+def test_threads_share_the_loop_of_the_stack() -> None:
+    """One call for many threads that ask the same at the same time."""
+    provider = SimulatedProvider([[0.3, "hello"]])
+    with provider.in_thread() as url, build_stack([Dedup()], HTTPTransport(base_url=url)).blocking() as stack:
+        client = sync_app(stack.stack)
+        texts: list[str | None] = []
+
+        def ask() -> None:
+            texts.append(client.chat.completions.create(**HI).choices[0].message.content)
+
+        threads = [threading.Thread(target=ask) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert (texts, len(provider.requests)) == (["hello"] * 16, 1)
