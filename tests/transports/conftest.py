@@ -1,4 +1,4 @@
-"""What the tests of HTTPTransport share: every engine, and an environment without proxies."""
+"""What the tests of the transports share: every engine, the SDK among them, and an environment without proxies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llamina.transports import HTTPTransport
+from llamina.transports import HTTPTransport, OpenAITransport
 
 KEY = "sk-canary-0123456789"
 
@@ -20,13 +20,16 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@pytest.fixture(params=["httpx", "httpx2", "aiohttp"])
-def transport_to(request: pytest.FixtureRequest) -> Callable[..., HTTPTransport]:
-    """A transport to a server, on each engine in turn that is installed."""
+@pytest.fixture(params=["httpx", "httpx2", "aiohttp", "openai"])
+def transport_to(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """A transport to a server, on each engine in turn that is installed, and on the SDK."""
     pytest.importorskip(request.param)
 
-    def build(server: Any, **settings: Any) -> HTTPTransport:
+    def build(server: Any, **settings: Any) -> Any:
         url = server if isinstance(server, str) else server.base_url
-        return HTTPTransport(url, settings.pop("api_key", KEY), engine=request.param, **settings)
+        key = settings.pop("api_key", KEY)
+        if request.param == "openai":
+            return OpenAITransport(key, url, **{"provider": "127.0.0.1", **settings})
+        return HTTPTransport(url, key, engine=request.param, **settings)
 
     return build

@@ -20,7 +20,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_usual_providers_are_there() -> None:
     """The list can be read, and not changed."""
-    assert set(presets()) == {"openai", "openrouter", "groq", "google", "ollama", "local"}
+    assert set(presets()) == {"openai", "anthropic", "openrouter", "groq", "google", "ollama", "local"}
     with pytest.raises(TypeError):
         presets()["evil"] = presets()["openai"]  # type: ignore[index]
 

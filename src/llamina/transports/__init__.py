@@ -1,11 +1,13 @@
 """Terminals: what answers at the end of a stack.
 
-    from llamina.transports import EchoTransport, HTTPTransport
+    from llamina.transports import AnthropicTransport, EchoTransport, HTTPTransport, OpenAITransport
 
     build_stack([...], EchoTransport())                              # no network, no key
     build_stack([...], HTTPTransport(provider="groq"))               # any OpenAI-compatible server
+    build_stack([...], OpenAITransport())                            # on the official SDKs, with an extra each
+    build_stack([...], AnthropicTransport())
 
-The one surprise: naming a transport loads its module, not its HTTP client; the client is loaded by the first call.
+The one surprise: naming a transport loads its module, not its HTTP client or SDK; that is loaded by the first call.
 """
 
 from __future__ import annotations
@@ -17,15 +19,19 @@ from llamina._lazy import lazy_exports
 if TYPE_CHECKING:
     from ._presets import Preset as Preset
     from ._presets import presets as presets
+    from .anthropic import AnthropicTransport as AnthropicTransport
     from .echo import EchoTransport as EchoTransport
     from .http import HTTPTransport as HTTPTransport
+    from .openai import OpenAITransport as OpenAITransport
 
 _EXPORTS = {
+    "AnthropicTransport": ".anthropic",
     "EchoTransport": ".echo",
     "HTTPTransport": ".http",
+    "OpenAITransport": ".openai",
     "Preset": "._presets",
     "presets": "._presets",
 }
 
-__all__ = ["EchoTransport", "HTTPTransport", "Preset", "presets"]
+__all__ = ["AnthropicTransport", "EchoTransport", "HTTPTransport", "OpenAITransport", "Preset", "presets"]
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

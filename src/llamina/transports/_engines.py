@@ -1,13 +1,13 @@
 """The HTTP clients behind one small interface: httpx, httpx2 and aiohttp.
 
     engine = build("auto", target, connections=1000)       # or given(client, target) for a client of the user
-    answer = await engine.post(body, connect=10.0, read=600.0)
+    answer = await engine.post(url, body, connect=10.0, read=600.0)
     try:
         while piece := await answer.read(): ...
     finally:
         await answer.close()
 
-An engine sends bytes to one address with headers that were merged once. It follows no redirect, keeps no cookie and
+An engine sends bytes to the addresses of one server with headers that were merged once. It follows no redirect, keeps no cookie and
 raises what its client raises.
 
 The one surprise: httpx and httpx2 are one family here. They have the same signatures and different classes, so the
@@ -60,7 +60,7 @@ class Gate:
 
 
 class Target(NamedTuple):
-    """Where an engine posts to, and the headers that go with every request."""
+    """The server that an engine posts to, by its base address, and the headers that go with every request."""
 
     url: str
     headers: Mapping[str, str]
@@ -85,8 +85,8 @@ class Answer(Protocol):
 class Engine(Protocol):
     """A client with a target."""
 
-    async def post(self, body: bytes, connect: float, read: float) -> Answer:
-        """Send *body*: at most *connect* seconds to connect, *read* to wait for the pool and for each piece."""
+    async def post(self, url: str, body: bytes, connect: float, read: float) -> Answer:
+        """Send *body* to *url*: at most *connect* seconds to connect, *read* to wait for the pool and each piece."""
 
     async def aclose(self) -> None:
         """Close the client, if it was built here."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -51,9 +51,10 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Peer(NamedTuple):
-    """Who is spoken to, and how."""
+    """Who is spoken to, where, and how."""
 
     wire: Wire
+    url: str
     provider: str
     host: str
     secrets: tuple[Secret, ...]
@@ -111,14 +112,17 @@ class Exchange:
 
     async def _post(self, engine: Engine) -> Answer:
         body = self._body()
+        failure: LLMError | None
         try:
             # A server that drips its headers keeps within the limit of every read: the deadline bounds them together.
             async with asyncio.timeout_at(self._last_moment()) as limit:
-                return await engine.post(body, self._connect, self._read)
+                return await engine.post(self._peer.url, body, self._connect, self._read)
         except asyncio.CancelledError as error:
             del body
             error.__traceback__ = None  # a client's frames hold the key
             raise
+        except LLMError as error:
+            failure = self._signed(error.with_traceback(None))
         except Exception as error:
             failure = self._too_late() if limit.expired() else self._failure_of(error)
             if failure is None:
@@ -229,7 +233,10 @@ class Exchange:
         except (msgspec.DecodeError, RecursionError):
             kind = self._answer.headers.get("content-type", "of no type")
             raise MalformedResponseError(f"the answer is no JSON ({kind[:80]}, {len(body)} bytes)") from None
-        return self._peer.wire.codec.decode_response(fields)
+        response = self._peer.wire.codec.decode_response(fields)
+        if self._peer.wire.check is not None:
+            self._peer.wire.check(self._request, response)
+        return response
 
     async def _refusal(self) -> LLMError:
         """The error that an answer which is no success says."""
@@ -304,12 +311,24 @@ class Exchange:
         error.message = mask(error.message, self._peer.secrets)
         error.args = (error.message,)
         error.code = error.code and mask(error.code, self._peer.secrets)
+        error.details = _masked(error.details, self._peer.secrets)
         error.provider = error.provider or self._peer.provider
         error.model = error.model or self._request.model
         error.request_id = self._short(self._request_id or error.request_id)
         if error.partial is None and partial is not None and partial.message.parts:
             error.partial = partial
         return error
+
+
+def _masked(said: Any, secrets: tuple[Secret, ...]) -> Any:
+    """What a provider said, in whatever shape, without a key that it echoed."""
+    if isinstance(said, str):
+        return mask(said, secrets)
+    if isinstance(said, Mapping):
+        return {_masked(name, secrets): _masked(value, secrets) for name, value in said.items()}
+    if isinstance(said, list | tuple):
+        return [_masked(value, secrets) for value in said]
+    return said
 
 
 def _rate_limit(headers: Mapping[str, str]) -> Mapping[str, float] | None:

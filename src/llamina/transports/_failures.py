@@ -1,4 +1,4 @@
-"""From what an HTTP client raises to an `LLMError`, for httpx, httpx2 and aiohttp alike.
+"""From what an HTTP client or an SDK raises to an `LLMError`, for httpx, httpx2, aiohttp, openai and anthropic alike.
 
     failure = failure_of(error, host="api.example.com", secrets=secrets)     # None: no failure of the exchange
 
@@ -18,21 +18,27 @@ from collections.abc import Iterable
 from typing import Any
 
 from llamina.errors import (
+    AuthenticationError,
     ConfigurationError,
+    ContentFilterError,
     InvalidRequestError,
     LLMError,
     MalformedResponseError,
     NetworkError,
     RequestTimeoutError,
+    ServerError,
 )
 from llamina.policy.status import error_from_status
 from llamina.secret import Secret, mask
 
 __all__ = ["failure_of"]
 
-_CLIENTS = frozenset({"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11", "anyio", "llamina"})
+_CLIENTS = frozenset(
+    {"httpx", "httpx2", "httpcore", "httpcore2", "aiohttp", "h11", "anyio", "openai", "anthropic", "llamina"}
+)
 _QUERY = re.compile(r"\?[^\s'\"<>)]+")
 _LONGEST_TEXT = 300
+_STATUS_ERRORS = frozenset({"APIStatusError", "HTTPStatusError"})
 
 _UNSEEN = {"processed": False}
 _Entry = tuple[type[LLMError], str, dict[str, Any]]
@@ -88,6 +94,22 @@ _TABLE: dict[str, _Entry] = {
     "CookieConflict": (ConfigurationError, "the client has conflicting cookies for {host}", {}),
     "TooManyRedirects": (ConfigurationError, "{host} redirects; base_url must be the final address", {}),
     "RedirectClientError": (ConfigurationError, "{host} redirects; base_url must be the final address", {}),
+    # What the SDKs raise of their own; what they raise over the client's is read from that.
+    "APITimeoutError": (RequestTimeoutError, "{host} took too long", {"limit": "read"}),
+    "APIConnectionError": (NetworkError, "the exchange with {host} failed", {}),
+    "APIResponseValidationError": (MalformedResponseError, "{host} sent an unexpected answer", {}),
+    "APIWebhookValidationError": (MalformedResponseError, "{host} sent an unexpected answer", {}),
+    "APIError": (ServerError, "{host} reported an error", {}),
+    "CredentialsError": (AuthenticationError, "there are no credentials for {host}", {}),
+    "WorkloadIdentityError": (AuthenticationError, "there are no credentials for {host}", {}),
+    "SubjectTokenProviderError": (AuthenticationError, "there is no token for {host}", {}),
+    "ContentFilterFinishReasonError": (ContentFilterError, "{host} filtered the answer", {"processed": True}),
+    "LengthFinishReasonError": (MalformedResponseError, "the answer of {host} was cut", {"retryable": False}),
+    "RetryableError": (LLMError, "the client asks for another attempt at {host}", {"retryable": True}),
+    "WebSocketConnectionClosedError": (NetworkError, "the connection to {host} was closed", {}),
+    "WebSocketQueueFullError": (NetworkError, "too much is waiting to be sent to {host}", _UNSEEN),
+    "OpenAIError": (ConfigurationError, "the client of {host} refused the request", {}),
+    "AnthropicError": (ConfigurationError, "the client of {host} refused the request", {}),
     # The roots of the families, for what has no name above.
     "HTTPError": (NetworkError, "the exchange with {host} failed", {}),
     "ClientError": (NetworkError, "the exchange with {host} failed", {}),
@@ -99,9 +121,12 @@ def failure_of(error: Exception, *, host: str, secrets: Iterable[Secret] = ()) -
 
     Raise it outside of the `except` block, else Python keeps the original as its context.
     """
-    refusal = getattr(error, "response", None) if type(error).__name__ == "HTTPStatusError" else None
-    if refusal is not None:  # a hook of the user's client asks for it
+    if not _STATUS_ERRORS.isdisjoint([base.__name__ for base in type(error).__mro__]):  # a hook may ask for it
+        refusal = error.response  # type: ignore[attr-defined]
         return error_from_status(refusal.status_code, message=_shown(error, secrets), headers=refusal.headers)
+    below = error.__cause__
+    if isinstance(below, Exception) and "APIConnectionError" in [base.__name__ for base in type(error).__mro__]:
+        error = below if _entry(below) else error  # the SDKs hide which limit or fault it was
     entry = _entry(error)
     if entry is None:
         return None

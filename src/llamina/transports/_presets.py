@@ -1,4 +1,4 @@
-"""Providers that speak the OpenAI-compatible wire: where each is, and which environment variables hold its key.
+"""Providers by name: where each is, which wire it speaks, and which environment variables hold its key.
 
     HTTPTransport(provider="groq")               # the key from GROQ_API_KEY
     HTTPTransport.preset("ollama")               # no key; OLLAMA_HOST moves it
@@ -34,6 +34,7 @@ class Preset:
         needs_key: whether the provider refuses calls without one.
         url_name: an environment variable that replaces `base_url`; None where there is no usual one.
         read_url: makes an address of what that variable holds.
+        wire: the dialect that it speaks, as `HTTPTransport.wire` names it.
     """
 
     base_url: str
@@ -41,6 +42,7 @@ class Preset:
     needs_key: bool = True
     url_name: str | None = None
     read_url: Callable[[str], str] = str
+    wire: str = "chat"
 
     def find_key(self) -> str | None:
         """The key from the environment, or None; white space round it is none of it."""
@@ -74,6 +76,9 @@ def _ollama_url(host: str) -> str:
 _PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "openai": Preset("https://api.openai.com/v1", ("OPENAI_API_KEY",), url_name="OPENAI_BASE_URL"),
+        "anthropic": Preset(
+            "https://api.anthropic.com", ("ANTHROPIC_API_KEY",), url_name="ANTHROPIC_BASE_URL", wire="anthropic"
+        ),
         "openrouter": Preset("https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
         "groq": Preset("https://api.groq.com/openai/v1", ("GROQ_API_KEY",), url_name="GROQ_BASE_URL"),
         "google": Preset(

@@ -1,12 +1,16 @@
-"""The terminal for every server that speaks OpenAI's chat-completions wire, on httpx, httpx2 or aiohttp.
+"""The terminal for every server that speaks one of the wires, on httpx, httpx2 or aiohttp, without an SDK.
 
     HTTPTransport(base_url="http://127.0.0.1:8000/v1")            # a server of your own, no key
     HTTPTransport(provider="groq")                                # a preset; the key from GROQ_API_KEY
+    HTTPTransport(provider="anthropic")                           # a preset with another wire
+    HTTPTransport(provider="openai", wire="responses")            # the Responses API
     HTTPTransport(provider="openai", engine="aiohttp")            # the bulk engine, with the extra `fast`
 
 It sends one request for one call: no retries, no redirects, no cookies. What is left of `request.deadline` is the
 client's limit of time; without a deadline connecting may take 10 seconds and each wait for data 600. Every failure is
-an `LLMError`, which never holds the key, a header or the prompt.
+an `LLMError`, which never holds the key, a header or the prompt. On the wires of OpenAI it takes `Request.embed` too.
+On Anthropic's wire it says `anthropic-version: 2023-06-01`, which proxies know and which has sampling parameters like
+`temperature`; `headers={"anthropic-version": ...}` says another.
 
 The one surprise: the client is built by the first call, once for each event loop, and is closed by `aclose()` (which
 leaving `async with stack` does): close it before its loop ends. A client that you pass stays yours: it is never closed
@@ -15,49 +19,26 @@ here, and its own timeouts do not apply.
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
-from attrs import define, field
+from attrs import Converter, define, field
 
-from llamina.errors import ConfigurationError, InvalidRequestError, RequestTimeoutError
-from llamina.policy._validate import at_least, positive
-from llamina.protocol import Request, Response
+from llamina.errors import ConfigurationError
 from llamina.secret import Secret
 
 from ._engines import Engine, Target, build, choose, given
-from ._exchange import Exchange, Peer
+from ._exchange import Peer
 from ._presets import find_preset, presets
-from ._target import check_url, is_credential, make_target
-from ._wires import find_wire
+from ._target import check_headers, check_url, key_header, to_secret, url_of
+from ._terminal import Terminal
+from ._wires import find_wires
 
 __all__ = ["HTTPTransport"]
 
 
-def _secret(value: str | Secret | None) -> Secret | None:
-    if value is None or isinstance(value, Secret):
-        return value
-    if value == "":
-        raise ConfigurationError("HTTPTransport.api_key must not be empty; leave it out for a server without keys")
-    if value.lower().startswith("bearer "):
-        raise ConfigurationError("HTTPTransport.api_key must be the key alone; leave out 'Bearer ', it is added")
-    return Secret(value)
-
-
-def _headers(values: Mapping[str, str | Secret]) -> Mapping[str, str | Secret]:
-    """Credentials among the headers become Secrets, so that no repr of the settings shows them."""
-    if not isinstance(values, Mapping):
-        raise ConfigurationError(
-            f"HTTPTransport.headers must be a mapping of names to values, got {type(values).__name__}"
-        )
-    return {name: Secret(str(value)) if is_credential(name, value) else value for name, value in values.items()}
-
-
 @define(eq=False, slots=False, repr=False)
-class HTTPTransport:
-    """Calls one OpenAI-compatible server.
+class HTTPTransport(Terminal):
+    """Calls one server over HTTP.
 
     Args:
         base_url: the address that the wire's path is appended to, like `https://host/v1`; the preset's where left out.
@@ -65,7 +46,8 @@ class HTTPTransport:
         provider: the name of a preset (see `presets()`), or with a `base_url` any label. The ledger shows it.
         client: an `AsyncClient` of httpx or httpx2, or a `ClientSession` of aiohttp, to be used instead of an own one.
         engine: "auto" (httpx2 where it is installed, else httpx), "httpx", "httpx2" or "aiohttp".
-        wire: the dialect; "chat" is OpenAI's chat completions.
+        wire: the dialect: "chat" (OpenAI's chat completions), "responses" (its Responses API), "anthropic" (Messages)
+            or "embeddings"; left out, the preset's, else "chat". The first two take embeddings too.
         headers: further headers of every request; values are text or Secrets.
         max_response_bytes: an answer that is longer is refused, streamed or not.
         max_connections: connections of one own client; further calls wait for a free one.
@@ -77,36 +59,34 @@ class HTTPTransport:
     """
 
     base_url: str | None = None
-    api_key: Secret | None = field(default=None, converter=_secret)
+    api_key: Secret | None = field(default=None, converter=Converter(to_secret, takes_self=True))  # type: ignore[misc]
     provider: str = field(default="", kw_only=True)
     client: Any = field(default=None, kw_only=True)
     engine: str = field(default="auto", kw_only=True)
-    wire: str = field(default="chat", kw_only=True)
-    headers: Mapping[str, str | Secret] = field(factory=dict, kw_only=True, converter=_headers)
-    max_response_bytes: int = field(default=64 * 1024 * 1024, kw_only=True, validator=at_least(1, integer=True))
-    max_connections: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
-    connect_timeout: float = field(default=10.0, kw_only=True, validator=positive())
-    read_timeout: float = field(default=600.0, kw_only=True, validator=positive())
+    wire: str | None = field(default=None, kw_only=True)
 
     _family: str = field(init=False)
     _target: Target = field(init=False)
-    _peer: Peer = field(init=False)
-    _engines: dict[asyncio.AbstractEventLoop, Engine] = field(init=False, factory=dict)
-    _process: int = field(init=False, factory=os.getpid)
 
     def __attrs_post_init__(self) -> None:
+        owner = type(self).__name__
         self._resolve()
         assert self.base_url is not None
-        wire = find_wire(self.wire)
-        if isinstance(self.base_url, str) and self.base_url.rstrip("/").endswith(wire.path):
-            raise ConfigurationError(
-                f"HTTPTransport.base_url must end before {wire.path!r}, which is appended, got {self.base_url!r}"
-            )
+        assert self.wire is not None
+        wires = find_wires(self.wire)
+        address = check_url(self.base_url, owner)
+        urls = {kind: url_of(address, wire, owner) for kind, wire in wires.items()}
         self._family = choose(self.engine, self.client)
-        self._target, secrets = make_target(self.base_url, wire.path, self.api_key, self.headers)
-        address = check_url(self.base_url)
+        further, secrets = check_headers(self.headers, owner)
+        own = {"content-type": "application/json", "user-agent": "llamina"}
+        self._target = Target(self.base_url, {**own, **key_header(self.api_key, self.wire, owner), **further})
+        if self.api_key is not None:
+            secrets = (self.api_key, *secrets)
         self.provider = self.provider or str(address.hostname)
-        self._peer = Peer(wire, self.provider, address.netloc, secrets, self.max_response_bytes)
+        self._peers = {
+            kind: Peer(wire, urls[kind], self.provider, address.netloc, secrets, self.max_response_bytes)
+            for kind, wire in wires.items()
+        }
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> HTTPTransport:
@@ -121,11 +101,13 @@ class HTTPTransport:
     def _resolve(self) -> None:
         """Fill in what the preset knows; an address that was passed alone gets no key from the environment."""
         if self.base_url is not None and self.provider not in presets():
+            self.wire = "chat" if self.wire is None else self.wire
             return
         preset = find_preset(self.provider or "openai")
         self.provider = self.provider or "openai"
-        if self.api_key is None:
-            self.api_key = _secret(preset.find_key())
+        self.wire = preset.wire if self.wire is None else self.wire
+        if self.api_key is None and (key := preset.find_key()) is not None:
+            self.api_key = to_secret(key, self)
         if self.base_url is not None:
             return
         self.base_url = preset.find_url()
@@ -135,69 +117,10 @@ class HTTPTransport:
                 "in the environment, or pass api_key="
             )
 
-    async def __call__(self, request: Request) -> Response:
-        """Send *request* and give back the complete answer; with a sink on it, its events go there as they come.
-
-        Raises:
-            LLMError: the call failed.
-        """
-        if request.kind != self._peer.wire.kind:
-            raise InvalidRequestError(
-                f"the wire {self.wire!r} takes requests of kind {self._peer.wire.kind!r}, got {request.kind!r}",
-                provider=self.provider,
-                model=request.model,
-            )
-        loop = asyncio.get_running_loop()
-        connect, read = self.connect_timeout, self.read_timeout
-        if request.deadline is not None:
-            remaining = request.deadline - loop.time()
-            if remaining <= 0:
-                raise RequestTimeoutError(
-                    "the deadline had passed before the request was sent",
-                    limit="deadline",
-                    seconds=0.0,
-                    processed=False,
-                    provider=self.provider,
-                    model=request.model,
-                )
-            connect, read = min(connect, remaining), min(read, remaining)
-        engine = self._engines.get(loop) or self._build(loop)
-        return await Exchange(self._peer, request, connect=connect, read=read).run(engine)
-
-    def _forget_after_fork(self) -> None:
-        """The connections of a parent process are the parent's: a child neither uses nor closes them."""
-        if self._process != os.getpid():
-            self._engines.clear()
-            self._process = os.getpid()
-
-    def _build(self, loop: asyncio.AbstractEventLoop) -> Engine:
-        self._forget_after_fork()
-        for ended in [other for other in tuple(self._engines) if other.is_closed()]:
-            self._engines.pop(ended, None)
+    def _build(self) -> Engine:
         if self.client is not None:
-            engine = given(self.client, self._family, self._target)
-        else:
-            engine = build(self._family, self._target, self.max_connections)
-        self._engines[loop] = engine
-        return engine
-
-    async def aclose(self) -> None:
-        """Close the clients that were built here. A call after that builds a new one."""
-        self._forget_after_fork()
-        here = asyncio.get_running_loop()
-        while self._engines:
-            loop, engine = self._engines.popitem()
-            if loop is here:
-                await engine.aclose()
-            elif loop.is_running():  # of another thread: a connection is closed by the loop that opened it
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.aclose(), loop))
+            return given(self.client, self._family, self._target)
+        return build(self._family, self._target, self.max_connections)
 
     def __repr__(self) -> str:
-        key = f", {self.api_key}" if self.api_key is not None else ""
-        url = str(self.base_url).partition("?")[0]
-        return f"HTTPTransport({self.provider!r}, {url!r}{key}, {self._family})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "an HTTPTransport holds a key and connections and cannot be pickled or copied; build one where it is used"
-        )
+        return self._shown(self.provider, self.base_url, self.api_key, self._family)

@@ -1,0 +1,133 @@
+"""What all transports share: engines by event loop, limits of time from the deadline, and one way to end.
+
+    class HTTPTransport(Terminal):
+        def _build(self) -> Engine: ...          # and `self._peers` by the kind of request
+
+A terminal sends one request for one call: no retries, no redirects, no cookies. What is left of `request.deadline` is
+the client's limit of time; without a deadline connecting may take `connect_timeout` seconds and each wait for data
+`read_timeout`.
+
+The one surprise: connections belong to the event loop that opened them. So there is one engine for each loop, built by
+the first call in it; those of a parent process are neither used nor closed in a child.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import NoReturn
+
+from attrs import Converter, define, field
+
+from llamina.errors import InvalidRequestError, RequestTimeoutError
+from llamina.policy._validate import at_least, positive
+from llamina.protocol import Request, Response
+from llamina.secret import Secret
+
+from ._engines import Engine
+from ._exchange import Exchange, Peer
+from ._target import to_headers
+
+__all__ = ["Terminal"]
+
+
+@define(eq=False, slots=False, repr=False)
+class Terminal:
+    """Base of the transports that call a provider; a subclass sets `_peers` and builds engines."""
+
+    headers: Mapping[str, str | Secret] = field(
+        default=None,
+        kw_only=True,
+        converter=Converter(to_headers, takes_self=True),  # type: ignore[misc]
+    )
+    max_response_bytes: int = field(default=64 * 1024 * 1024, kw_only=True, validator=at_least(1, integer=True))
+    max_connections: int = field(default=1000, kw_only=True, validator=at_least(1, integer=True))
+    connect_timeout: float = field(default=10.0, kw_only=True, validator=positive())
+    read_timeout: float = field(default=600.0, kw_only=True, validator=positive())
+
+    _peers: dict[str, Peer] = field(init=False, factory=dict)
+    _engines: dict[asyncio.AbstractEventLoop, Engine] = field(init=False, factory=dict)
+    _process: int = field(init=False, factory=os.getpid)
+
+    async def __call__(self, request: Request) -> Response:
+        """Send *request* and give back the complete answer; with a sink on it, its events go there as they come.
+
+        Raises:
+            LLMError: the call failed.
+        """
+        peer = self._peers.get(request.kind)
+        if peer is None:
+            raise self._unable(request)
+        loop = asyncio.get_running_loop()
+        engine = self._engines.get(loop)
+        if engine is None:
+            await self._prepare()
+            engine = self._engines.get(loop) or self._build_here(loop)
+            peer = self._peers[request.kind]  # what is secret may be known only now
+        connect, read = self.connect_timeout, self.read_timeout
+        if request.deadline is not None:
+            remaining = request.deadline - loop.time()
+            if remaining <= 0:
+                raise RequestTimeoutError(
+                    "the deadline had passed before the request was sent",
+                    limit="deadline",
+                    seconds=0.0,
+                    processed=False,
+                    provider=peer.provider,
+                    model=request.model,
+                )
+            connect, read = min(connect, remaining), min(read, remaining)
+        return await Exchange(peer, request, connect=connect, read=read).run(engine)
+
+    def _unable(self, request: Request) -> InvalidRequestError:
+        able = ", ".join([f"{kind!r} (at {peer.wire.path})" for kind, peer in self._peers.items()])
+        provider = next(iter(self._peers.values())).provider
+        return InvalidRequestError(
+            f"{type(self).__name__} to {provider!r} takes requests of kind {able}, got {request.kind!r}; "
+            "send it to a transport whose provider can do that",
+            provider=provider,
+            model=request.model,
+        )
+
+    async def _prepare(self) -> None:
+        """Whatever must be awaited before an engine is built."""
+
+    def _build(self) -> Engine:
+        """An engine for the event loop that runs."""
+        raise NotImplementedError
+
+    def _forget_after_fork(self) -> None:
+        """The connections of a parent process are the parent's: a child neither uses nor closes them."""
+        if self._process != os.getpid():
+            self._engines.clear()
+            self._process = os.getpid()
+
+    def _build_here(self, loop: asyncio.AbstractEventLoop) -> Engine:
+        self._forget_after_fork()
+        for ended in [other for other in tuple(self._engines) if other.is_closed()]:
+            self._engines.pop(ended, None)
+        engine = self._engines[loop] = self._build()
+        return engine
+
+    async def aclose(self) -> None:
+        """Close the clients that were built here. A call after that builds a new one."""
+        self._forget_after_fork()
+        here = asyncio.get_running_loop()
+        while self._engines:
+            loop, engine = self._engines.popitem()
+            if loop is here:
+                await engine.aclose()
+            elif loop.is_running():  # of another thread: a connection is closed by the loop that opened it
+                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.aclose(), loop))
+
+    def _shown(self, provider: str, url: str | None, key: Secret | None, detail: str) -> str:
+        """A repr: neither the key, nor a header, nor the query of the address."""
+        facts = [repr(provider), repr(str(url).partition("?")[0]), *([str(key)] if key is not None else []), detail]
+        return f"{type(self).__name__}({', '.join(facts)})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} holds a key and connections and cannot be pickled or copied; "
+            "build one where it is used"
+        )
