@@ -34,9 +34,9 @@ ENGINES = [name for name in ("httpx", "httpx2", "aiohttp") if importlib.util.fin
 
 
 @asynccontextmanager
-async def provider() -> AsyncIterator[str]:
+async def provider(code: str = PROVIDER) -> AsyncIterator[str]:
     """A simulated provider in a process of its own; its base URL."""
-    process = subprocess.Popen([sys.executable, "-c", PROVIDER], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().strip()

@@ -1,6 +1,7 @@
 """The benchmarks: `python benchmarks/run.py [section ...] [--markdown FILE]`.
 
-Sections: calls, streams, startup, memory, http. Every figure stands beside a baseline that ran in turns with it.
+Sections: calls, streams, startup, memory, http, sdks. Every figure stands beside a baseline that ran in turns with it.
+The tables of the sections that did not run stay in FILE as they are.
 """
 
 from __future__ import annotations
@@ -9,9 +10,26 @@ import argparse
 import importlib
 from pathlib import Path
 
-from measure import machine, run
+from measure import Table, machine, run
 
-MODULES = {"calls": "calls", "streams": "streams", "startup": "startup", "memory": "memory", "http": "over_http"}
+MODULES = {
+    "calls": "calls",
+    "streams": "streams",
+    "startup": "startup",
+    "memory": "memory",
+    "http": "over_http",
+    "sdks": "over_sdks",
+}
+
+
+def page(tables: list[Table], before: str = "") -> str:
+    """The page with *tables* on it, each in its place on the page *before*, else at the end."""
+    parts = {part.partition("\n")[0]: f"## {part.strip()}\n" for part in before.split("\n## ")[1:]}
+    parts |= {table.title: table.markdown() for table in tables}
+    head = (
+        f"# Benchmarks\n\nWritten by `python benchmarks/run.py --markdown docs/benchmarks.md`.\nSeen on {machine()}.\n"
+    )
+    return "\n".join([head, *parts.values()])
 
 
 def main() -> None:
@@ -31,8 +49,8 @@ def main() -> None:
             print(table.text(), flush=True)
             tables.append(table)
     if chosen.markdown:
-        head = f"# Benchmarks\n\nWritten by `python benchmarks/run.py --markdown docs/benchmarks.md`.\nSeen on {machine()}.\n"
-        chosen.markdown.write_text("\n".join([head, *[table.markdown() for table in tables]]))
+        keep = chosen.sections and chosen.markdown.exists()
+        chosen.markdown.write_text(page(tables, chosen.markdown.read_text() if keep else ""))
 
 
 if __name__ == "__main__":
