@@ -105,3 +105,12 @@ def test_the_fields_of_another_wire_do_not_enter_an_answer() -> None:
 
     assert (written["object"], "created_at" in written) == ("chat.completion", False)
     assert openai_chat.encode_response(Response.of("hi", extra={"x_more": 1}))["x_more"] == 1
+
+
+def test_a_tool_says_its_further_fields_on_their_own_wire_only() -> None:
+    """A mark for another provider's cache is nothing that this one may see."""
+    tool = {"type": "function", "function": {"name": "f"}, "anthropic": {"cache_control": {}}, "chat": {"x_more": 1}}
+
+    body = openai_chat.encode_request(Request.chat("sim", "hi", tools=[tool]), stream=False)
+
+    assert body["tools"] == [{"type": "function", "function": {"name": "f"}, "x_more": 1}]

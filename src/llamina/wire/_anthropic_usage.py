@@ -11,27 +11,27 @@ from typing import Any
 
 from llamina.messages import Usage
 
-__all__ = ["decode_usage", "encode_usage", "later_account"]
+from ._counts import count
 
-_LARGEST_COUNT = 2**53
+__all__ = ["decode_usage", "encode_usage", "later_account"]
 
 
 def decode_usage(usage: Any) -> Usage | None:
     """Token counts as all wires share them, or None for what is no account: missing, null, negative, text."""
     if not isinstance(usage, Mapping):
         return None
-    fresh, answer = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
+    fresh, answer = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if fresh is None or answer is None:
         return None
     created = usage.get("cache_creation")
     created = created if isinstance(created, Mapping) else {}
-    long = _count(created.get("ephemeral_1h_input_tokens")) or 0
-    written = _count(usage.get("cache_creation_input_tokens"))
+    long = count(created.get("ephemeral_1h_input_tokens")) or 0
+    written = count(usage.get("cache_creation_input_tokens"))
     if written is None:
-        written = long + (_count(created.get("ephemeral_5m_input_tokens")) or 0)
-    read = _count(usage.get("cache_read_input_tokens")) or 0
+        written = long + (count(created.get("ephemeral_5m_input_tokens")) or 0)
+    read = count(usage.get("cache_read_input_tokens")) or 0
     details = usage.get("output_tokens_details")
-    thought = _count(details.get("thinking_tokens")) if isinstance(details, Mapping) else None
+    thought = count(details.get("thinking_tokens")) if isinstance(details, Mapping) else None
     return Usage(
         fresh + read + written,
         answer,
@@ -41,12 +41,6 @@ def decode_usage(usage: Any) -> Usage | None:
         min(long, written),
         raw=usage,
     )
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST_COUNT:
-        return None
-    return int(value) if value == int(value) else None
 
 
 def later_account(before: Any, said: Any) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from llamina.errors import InvalidRequestError, MalformedResponseError
 from llamina.messages import Audio, Message, Part, Reasoning, ToolCall, UnknownPart, Usage
 from llamina.protocol import Response
 
+from ._counts import count
 from ._openai_errors import error_in_success
 from ._openai_parts import (
     WIRE,
@@ -49,7 +50,6 @@ _FINISH = {
     "error": "error",
 }
 _NAMED = frozenset({"id", "model", "choices", "usage"})
-_LARGEST_COUNT = 2**53
 
 
 def unified(finish: Any) -> str | None:
@@ -238,8 +238,8 @@ def decode_usage(usage: Any) -> Usage | None:
     """
     if not isinstance(usage, Mapping):
         return None
-    prompt, answer = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    total = _count(usage.get("total_tokens"))
+    prompt, answer = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    total = count(usage.get("total_tokens"))
     if prompt is None or answer is None:
         if total is None or (prompt is None and answer is None):
             return None
@@ -247,10 +247,10 @@ def decode_usage(usage: Any) -> Usage | None:
         answer = max(0, total - prompt) if answer is None else answer
     given, spoken = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
     given, spoken = given if isinstance(given, Mapping) else {}, spoken if isinstance(spoken, Mapping) else {}
-    read = _count(given.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens")) or 0
-    written = _count(given.get("cache_write_tokens")) or 0
-    reasoning = _count(spoken.get("reasoning_tokens")) or 0
-    heard, said = _count(given.get("audio_tokens")) or 0, _count(spoken.get("audio_tokens")) or 0
+    read = count(given.get("cached_tokens")) or count(usage.get("prompt_cache_hit_tokens")) or 0
+    written = count(given.get("cache_write_tokens")) or 0
+    reasoning = count(spoken.get("reasoning_tokens")) or 0
+    heard, said = count(given.get("audio_tokens")) or 0, count(spoken.get("audio_tokens")) or 0
     if read + written > prompt:
         prompt += read + written
     if total is not None:
@@ -258,12 +258,6 @@ def decode_usage(usage: Any) -> Usage | None:
     elif reasoning > answer:
         answer += reasoning
     return Usage(prompt, answer, read, written, reasoning, 0, heard, said, raw=usage)
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST_COUNT:
-        return None
-    return int(value) if value == int(value) else None
 
 
 def encode_usage(usage: Usage) -> dict[str, Any]:

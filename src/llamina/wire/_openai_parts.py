@@ -90,6 +90,8 @@ def _document(part: File) -> dict[str, Any]:
     document: dict[str, Any] = {}
     if part.file_id is not None:
         document["file_id"] = part.file_id
+    if part.url is not None and part.data is None and not part.url.startswith("data:"):
+        raise InvalidRequestError("the chat wire takes a File as data or by file_id, not by url; download it first")
     if part.data is not None or part.url is not None:
         document["file_data"] = _address(part)
     if not document:

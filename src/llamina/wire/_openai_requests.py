@@ -22,7 +22,7 @@ from ._openai_parts import (
     encode_part,
     encode_tool_call,
 )
-from ._raw import further, packed
+from ._raw import further, own_tools, packed
 
 __all__ = ["decode_message", "decode_request", "encode_message", "encode_request"]
 
@@ -47,6 +47,8 @@ def encode_request(request: Request, *, stream: bool) -> dict[str, Any]:
     if "stream" in params or "stream_options" in params:
         params = {key: value for key, value in params.items() if key not in ("stream", "stream_options")}
     body: dict[str, Any] = {**params, "model": request.model, "messages": messages}
+    if params.get("tools"):
+        body["tools"] = own_tools(params["tools"], WIRE)
     if stream:
         body["stream"] = True
         options = request.params.get("stream_options", {})

@@ -14,7 +14,7 @@ from typing import Any
 from llamina.errors import InvalidRequestError
 from llamina.messages import UnknownPart
 
-__all__ = ["WIRES", "further", "packed", "verbatim"]
+__all__ = ["WIRES", "further", "own_tools", "packed", "verbatim"]
 
 WIRES = {"chat", "responses", "anthropic", "embeddings"}
 """Names that a raw slot may have entries for; a codec of another wire adds its own."""
@@ -53,6 +53,21 @@ def further(part: Any, wire: str) -> Mapping[str, Any]:
 def packed(wire: str, fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """A raw slot that holds *fields* for *wire*; None where there are none."""
     return {wire: fields} if fields else None
+
+
+def own_tools(tools: Any, wire: str) -> Any:
+    """*tools* as *wire* says them: its own further fields are merged, those of other wires are left out."""
+    if not isinstance(tools, list | tuple) or not any(
+        isinstance(t, Mapping) and not WIRES.isdisjoint(t) for t in tools
+    ):
+        return tools
+    return [_own_tool(tool, wire) if isinstance(tool, Mapping) else tool for tool in tools]
+
+
+def _own_tool(tool: Mapping[str, Any], wire: str) -> dict[str, Any]:
+    fields = tool.get(wire)
+    own = {key: value for key, value in tool.items() if key not in WIRES}
+    return {**own, **fields} if isinstance(fields, Mapping) else own
 
 
 def verbatim(part: UnknownPart, wire: str) -> dict[str, Any]:

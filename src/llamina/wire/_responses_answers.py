@@ -13,7 +13,7 @@ from llamina.errors import LLMError, MalformedResponseError
 from llamina.messages import Message, Part, Reasoning, Text, ToolCall, UnknownPart, Usage
 from llamina.protocol import Response
 
-from ._openai_answers import _count
+from ._counts import count
 from ._openai_errors import error_in_success
 from ._raw import verbatim
 from ._responses_items import CALLS, decode_item, encode_call, encode_items, own_reasoning, plain_refusal
@@ -40,7 +40,13 @@ _UNFINISHED = {
 }
 _NAMED = frozenset({"id", "model", "output", "usage"})
 
-ECHOES: Mapping[str, Any] = {"error": None, "metadata": {}, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+ECHOES: Mapping[str, Any] = {
+    "error": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
 """What every answer of this wire says, for one that was not said on it."""
 
 
@@ -201,8 +207,8 @@ def decode_usage(usage: Any) -> Usage | None:
     """Token counts as all wires share them, or None for what is no account: missing, null, negative, text."""
     if not isinstance(usage, Mapping):
         return None
-    given, answer = _count(usage.get("input_tokens")), _count(usage.get("output_tokens"))
-    total = _count(usage.get("total_tokens"))
+    given, answer = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
+    total = count(usage.get("total_tokens"))
     if given is None or answer is None:
         if total is None or (given is None and answer is None):
             return None
@@ -210,8 +216,8 @@ def decode_usage(usage: Any) -> Usage | None:
         answer = max(0, total - given) if answer is None else answer
     details, spoken = usage.get("input_tokens_details"), usage.get("output_tokens_details")
     details, spoken = details if isinstance(details, Mapping) else {}, spoken if isinstance(spoken, Mapping) else {}
-    read, written = _count(details.get("cached_tokens")) or 0, _count(details.get("cache_write_tokens")) or 0
-    reasoning = _count(spoken.get("reasoning_tokens")) or 0
+    read, written = count(details.get("cached_tokens")) or 0, count(details.get("cache_write_tokens")) or 0
+    reasoning = count(spoken.get("reasoning_tokens")) or 0
     if read + written > given:
         given += read + written
     if reasoning > answer:
