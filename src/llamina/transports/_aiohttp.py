@@ -10,6 +10,7 @@ environment. Here they are read once, when the engine is built.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -54,14 +55,30 @@ class AiohttpEngine:
 
         So the wait for a connection of an own session is at a gate in front of it, where a full pool has its own name.
         """
+        target = self._urls.get(url) or self._urls.setdefault(url, URL(url, encoded=True))
+        return await self._sent("POST", target, self._headers, body, connect, read)
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float
+    ) -> Answer:
+        """Send any request."""
+        own = CIMultiDict(self._headers)
+        own.popall("content-type", None)
+        own.update(headers)
+        return await self._sent(method, URL(url, encoded=True), own, body, connect, read)
+
+    async def _sent(
+        self, method: str, url: URL, headers: CIMultiDict[str], body: bytes, connect: float, read: float
+    ) -> Answer:
         gate = self._gate
         if gate is not None:
             await gate.enter(read)
         try:
-            response = await self._session.post(
-                self._urls.get(url) or self._urls.setdefault(url, URL(url, encoded=True)),
+            response = await self._session.request(
+                method,
+                url,
                 data=body,
-                headers=self._headers,
+                headers=headers,
                 timeout=ClientTimeout(None, read, read, connect, math.inf),
                 allow_redirects=False,
                 raise_for_status=False,

@@ -88,6 +88,11 @@ class Engine(Protocol):
     async def post(self, url: str, body: bytes, connect: float, read: float) -> Answer:
         """Send *body* to *url*: at most *connect* seconds to connect, *read* to wait for the pool and each piece."""
 
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float
+    ) -> Answer:
+        """Send any request to *url*, with *headers* beside those of every request."""
+
     async def aclose(self) -> None:
         """Close the client, if it was built here."""
 

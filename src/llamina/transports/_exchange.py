@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -34,6 +34,7 @@ from llamina.wire.sse import SSEDecoder
 
 from ._engines import Answer, Engine
 from ._failures import failure_of
+from ._limit import Limit
 from ._wires import Decoder, Wire
 
 __all__ = ["Exchange", "Peer"]
@@ -45,6 +46,8 @@ _LINGER = 0.2
 
 _LATE = 0.05
 """Seconds after the deadline at which a call that no limit of the client has ended is ended here."""
+
+T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -71,7 +74,7 @@ class Peer(NamedTuple):
 class Exchange:
     """One attempt: it sends, reads, and turns every way in which that can fail into an `LLMError`."""
 
-    __slots__ = ("_answer", "_connect", "_peer", "_pushed", "_read", "_received", "_request", "_request_id")
+    __slots__ = ("_answer", "_connect", "_limit", "_peer", "_pushed", "_read", "_received", "_request", "_request_id")
     _answer: Answer
 
     def __init__(self, peer: Peer, request: Request, *, connect: float, read: float) -> None:
@@ -81,6 +84,7 @@ class Exchange:
         self._read = read
         self._received = 0
         self._pushed = b""
+        self._limit: Limit | None = None
         self._request_id: str | None = None
 
     async def run(self, engine: Engine) -> Response:
@@ -89,6 +93,12 @@ class Exchange:
         Raises:
             LLMError: any failure; it names provider and model, and has `partial` when a stream broke off.
         """
+        if self._request.deadline is None:
+            return await self._run(engine)
+        with Limit(self._last_moment) as self._limit:
+            return await self._run(engine)
+
+    async def _run(self, engine: Engine) -> Response:
         self._answer = answer = await self._post(engine)
         found = answer.headers.get("x-request-id") or answer.headers.get("request-id")
         self._request_id = self._short(found)
@@ -115,26 +125,43 @@ class Exchange:
         failure: LLMError | None
         try:
             # A server that drips its headers keeps within the limit of every read: the deadline bounds them together.
-            async with asyncio.timeout_at(self._last_moment()) as limit:
-                return await engine.post(self._peer.url, body, self._connect, self._read)
-        except asyncio.CancelledError as error:
+            return await self._bounded(engine.post(self._peer.url, body, self._connect, self._read))
+        except asyncio.CancelledError:
             del body
-            error.__traceback__ = None  # a client's frames hold the key
             raise
         except LLMError as error:
             failure = self._signed(error.with_traceback(None))
         except Exception as error:
-            failure = self._too_late() if limit.expired() else self._failure_of(error)
+            failure = self._failure_of(error)
             if failure is None:
                 raise
         del body  # the prompt: a traceback may show what a frame holds
         raise failure
 
-    def _last_moment(self) -> float | None:
+    async def _bounded(self, wait: Awaitable[T]) -> T:
+        """What *wait* gives, if it comes before the deadline.
+
+        Raises:
+            LLMError: it did not.
+        """
+        limit = self._limit
+        if limit is not None:
+            limit.waiting = True
+        try:
+            return await wait
+        except asyncio.CancelledError as error:
+            error.__traceback__ = None  # a client's frames hold the key
+            if limit is None or not limit.is_over():
+                raise
+        finally:
+            if limit is not None:
+                limit.waiting = False
+        raise self._too_late()
+
+    def _last_moment(self) -> float:
         """The deadline, and a little for the client's own limit, which knows better what it was waiting for."""
         request = self._request
-        if request.deadline is None:
-            return None
+        assert request.deadline is not None
         # Time in which the consumer held the stream back is not the provider's.
         return request.deadline + _LATE + (0.0 if request.sink is None else request.sink.held())
 
@@ -158,18 +185,12 @@ class Exchange:
             return piece
         self._check_deadline()
         failure: LLMError | None = None
-        limit: asyncio.Timeout | None = None
         try:
-            if (last := self._last_moment()) is None:
-                piece = await self._answer.read()
-            else:
-                async with asyncio.timeout_at(last) as limit:
-                    piece = await self._answer.read()
-        except asyncio.CancelledError as error:
-            error.__traceback__ = None  # a client's frames hold the key
-            raise
+            piece = await self._bounded(self._answer.read())
+        except LLMError as error:
+            failure = error.with_traceback(None)
         except Exception as error:
-            failure = self._too_late() if limit is not None and limit.expired() else self._failure_of(error)
+            failure = self._failure_of(error)
             if failure is None:
                 raise
         if failure is not None:
@@ -228,11 +249,12 @@ class Exchange:
         return pieces
 
     def _decoded(self, body: bytes) -> Response:
-        try:
+        fields: Any = msgspec.UNSET
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
             fields = _decode(body)
-        except (msgspec.DecodeError, RecursionError):
+        if fields is msgspec.UNSET:  # raised here: the decoder's error, as its context, would hold the body
             kind = self._answer.headers.get("content-type", "of no type")
-            raise MalformedResponseError(f"the answer is no JSON ({kind[:80]}, {len(body)} bytes)") from None
+            raise MalformedResponseError(f"the answer is no JSON ({kind[:80]}, {len(body)} bytes)")
         response = self._peer.wire.codec.decode_response(fields)
         if self._peer.wire.check is not None:
             self._peer.wire.check(self._request, response)
@@ -332,6 +354,5 @@ def _masked(said: Any, secrets: tuple[Secret, ...]) -> Any:
 
 
 def _rate_limit(headers: Mapping[str, str]) -> Mapping[str, float] | None:
-    """What the headers say of limits; most answers say nothing, and then nothing is parsed."""
-    limits = {name: value for name, value in headers.items() if "ratelimit" in name}
-    return parse_rate_limit(limits) if limits else None
+    """What the headers say of limits, None where they say nothing."""
+    return parse_rate_limit(headers) or None

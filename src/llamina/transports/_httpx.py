@@ -9,7 +9,7 @@ The one surprise: an own engine has many small pools, see `llamina.transports._p
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar
 from typing import Any
 
@@ -59,6 +59,20 @@ class OwnHttpx:
             headers=[*self._head, (b"Content-Length", b"%d" % len(body))],
             extensions=limits(connect, read),
         )
+        return await self._sent(request, read)
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float
+    ) -> Answer:
+        """Send any request."""
+        own = self._module.Headers([pair for pair in self._head if pair[0].lower() != b"content-type"])
+        own.update(headers)
+        request = self._module.Request(
+            method, self._module.URL(url), content=body or None, headers=own, extensions=limits(connect, read)
+        )
+        return await self._sent(request, read)
+
+    async def _sent(self, request: Any, read: float) -> Answer:
         pool = await self._pools.take(read)
         try:
             response = await pool.client.send(request, stream=True, follow_redirects=False)
@@ -86,6 +100,17 @@ class GivenHttpx:
         client = self._client
         request = client.build_request(
             "POST", url, content=body, headers=self._headers, extensions=limits(connect, read)
+        )
+        return HttpxAnswer(await client.send(request, stream=True, follow_redirects=False))
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float
+    ) -> Answer:
+        """Send any request."""
+        client = self._client
+        own = {name: value for name, value in self._headers.items() if name != "content-type"}
+        request = client.build_request(
+            method, url, content=body or None, headers={**own, **headers}, extensions=limits(connect, read)
         )
         return HttpxAnswer(await client.send(request, stream=True, follow_redirects=False))
 

@@ -144,6 +144,25 @@ class SDKEngine:
             )
         return self._spread.answer_of(response)
 
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float
+    ) -> Answer:
+        """Send any request to the path *url*; the SDK's methods without a body send none."""
+        # The SDK says of itself what it wants known; what the app's SDK said of itself is not its word.
+        named = {name: value for name, value in headers.items() if not name.startswith(("x-stainless-", "user-agent"))}
+        options = {**self._options, "timeout": self._timeout(read, connect=connect)}
+        options["headers"] = {**(options.get("headers") or {}), **named}
+        call = getattr(self._client, method.lower())
+        content = {"content": body} if body and method in ("POST", "PUT", "PATCH") else {}
+        try:
+            response = await call(url, options=options, **self._asked, **content)
+        except Exception as error:
+            answer = self._refusal_in(error)
+            if answer is None:
+                raise
+            return answer
+        return self._spread.answer_of(getattr(response, "http_response", response))
+
     def _refusal_in(self, error: BaseException) -> Answer | None:
         """The answer of the provider that an exception of the SDK holds."""
         for found in _chain(error):

@@ -20,13 +20,15 @@ from typing import NoReturn
 
 from attrs import Converter, define, field
 
-from llamina.errors import InvalidRequestError, RequestTimeoutError
+from llamina.errors import InvalidRequestError, LLMError, RequestTimeoutError
 from llamina.policy._validate import at_least, positive
 from llamina.protocol import Request, Response
 from llamina.secret import Secret
 
 from ._engines import Engine
 from ._exchange import Exchange, Peer
+from ._failures import failure_of
+from ._forward import Forwarded, address_of, passed_on
 from ._target import to_headers
 
 __all__ = ["Terminal"]
@@ -79,6 +81,28 @@ class Terminal:
                 )
             connect, read = min(connect, remaining), min(read, remaining)
         return await Exchange(peer, request, connect=connect, read=read).run(engine)
+
+    async def forward(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Forwarded:
+        """Pass a request on that is no call of a model, to the address of this transport and with its key.
+
+        Raises:
+            LLMError: no answer came.
+        """
+        await self._prepare()
+        loop = asyncio.get_running_loop()
+        engine = self._engines.get(loop) or self._build_here(loop)
+        peer = next(iter(self._peers.values()))
+        url = address_of(peer.url, peer.wire.path, path, query)
+        failure: Exception | None
+        try:
+            answer = await engine.send(method, url, passed_on(headers), body, self.connect_timeout, self.read_timeout)
+            return Forwarded(answer)
+        except Exception as error:
+            failure = error if isinstance(error, LLMError) else None
+            failure = failure or failure_of(error, host=peer.host, secrets=peer.secrets)
+            if failure is None:
+                raise
+        raise failure  # outside of the block: the client's error, as its context, holds the key
 
     def _unable(self, request: Request) -> InvalidRequestError:
         able = ", ".join([f"{kind!r} (at {peer.wire.path})" for kind, peer in self._peers.items()])
