@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-NEEDS_FREEZEGUN = "llamina.testing"
+NEEDS = {"llamina.testing": "freezegun", "import openai": "openai", "import flask": "flask", "starlette": "starlette"}
+"""What an example says, and the package that it then needs."""
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs(example: Path, tmp_path: Path) -> None:
     """The script exits with 0, says something, and neither warns nor leaves a traceback behind."""
-    if NEEDS_FREEZEGUN in example.read_text() and importlib.util.find_spec("freezegun") is None:
-        pytest.skip("needs the extra `testing`")
+    text = example.read_text()
+    missing = [package for words, package in NEEDS.items() if words in text and find_spec(package) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
 
     ended = subprocess.run(

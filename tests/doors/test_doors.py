@@ -28,7 +28,7 @@ from llamina import (
     doors,
 )
 from llamina.testing import FakeTransport, SimulatedProvider, cut, stall, status
-from llamina.transports import HTTPTransport
+from llamina.transports import AnthropicTransport, HTTPTransport, OpenAITransport
 
 HI = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 CLIENTS = {"httpx": doors.httpx_async_client, "httpx2": doors.httpx2_async_client}
@@ -307,6 +307,101 @@ def test_what_no_stack_handles_is_refused_in_the_shape_of_the_provider() -> None
     client = anthropic.Anthropic(api_key="unused", http_client=doors.httpx2_client(FakeTransport("x")))
     with pytest.raises(anthropic.NotFoundError, match="a client of the SDK that has no door"):
         client.models.list()
+
+
+class Passed:
+    """What a provider got that is no call of a model, and what it answered."""
+
+    def __init__(
+        self, status: int = 200, body: bytes = b'{"object": "list", "data": [{"id": "m", "object": "model"}]}'
+    ) -> None:
+        self.seen: list[httpx2.Request] = []
+        self.client = httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer))
+        self._status, self._body = status, body
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
+        """The provider's side."""
+        self.seen.append(request)
+        return httpx2.Response(self._status, content=self._body, headers={"content-type": "application/json"})
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_what_is_no_call_of_a_model_passes_through_to_the_provider(sync: bool) -> None:
+    """With the key of the transport and all that the app sent; the app's own key stays here."""
+    provider = Passed()
+    transport = HTTPTransport(base_url="https://provider.example/v1", api_key="sk-real", client=provider.client)
+    client: Any = sync_app(build_stack([], transport)) if sync else app(build_stack([], transport))
+
+    async def asked() -> list[str]:
+        return [
+            model.id async for model in client.models.list(extra_query={"limit": "3"}, extra_headers={"x-app": "1"})
+        ]
+
+    found = (
+        [m.id for m in client.models.list(extra_query={"limit": "3"}, extra_headers={"x-app": "1"})]
+        if sync
+        else asyncio.run(asked())
+    )
+
+    (seen,) = provider.seen
+    assert found == ["m"]
+    assert (seen.method, str(seen.url)) == ("GET", "https://provider.example/v1/models?limit=3")
+    assert (seen.headers["authorization"], seen.headers["x-app"]) == ("Bearer sk-real", "1")
+
+
+def test_an_upload_passes_through_as_it_is() -> None:
+    """The form and its border, byte for byte."""
+    provider = Passed(body=b'{"id": "file-1", "object": "file"}')
+    transport = HTTPTransport(base_url="https://provider.example/v1", api_key="sk-real", client=provider.client)
+
+    made = sync_app(build_stack([], transport)).files.create(file=("a.txt", b"content"), purpose="assistants")
+
+    assert made.id == "file-1"
+    assert b"content" in provider.seen[0].content
+    assert "multipart/form-data; boundary=" in provider.seen[0].headers["content-type"]
+
+
+def test_a_refusal_of_what_passed_through_is_the_providers_own() -> None:
+    """Its status and its body reach the SDK unchanged."""
+    provider = Passed(404, b'{"error": {"message": "no such file", "type": "x", "code": "gone", "param": "id"}}')
+    transport = HTTPTransport(base_url="https://provider.example/v1", client=provider.client)
+
+    with pytest.raises(openai.NotFoundError, match="no such file") as raised:
+        sync_app(build_stack([], transport)).files.retrieve("file-9")
+
+    assert (raised.value.code, raised.value.param) == ("gone", "id")
+
+
+def test_what_passes_through_and_finds_nobody_raises_the_exception_of_the_sdk() -> None:
+    """As a lost connection does."""
+    stack = build_stack([], HTTPTransport(base_url="http://127.0.0.1:9/v1"))
+
+    with pytest.raises(openai.APIConnectionError):
+        sync_app(stack, max_retries=0).models.list()
+
+
+@pytest.mark.parametrize("engine", ["httpx", "httpx2", "aiohttp", "openai", "anthropic"])
+def test_every_transport_passes_on(engine: str) -> None:
+    """An answer comes back from a path that the provider does not know, in its own words."""
+
+    async def main() -> tuple[int, bytes, str]:
+        wire = "anthropic" if engine == "anthropic" else "chat"
+        async with SimulatedProvider([], wire=wire) as provider:
+            settings = {"base_url": provider.base_url, "api_key": "sk-real"}
+            kinds = {"openai": OpenAITransport, "anthropic": AnthropicTransport}
+            transport = kinds[engine](**settings) if engine in kinds else HTTPTransport(**settings, engine=engine)
+            answer = await transport.forward("GET", "/v1/models", "a=1", {"authorization": "Bearer app"}, b"")
+            body = b""
+            while piece := await answer.read():
+                body += piece
+            await answer.close()
+            await transport.aclose()
+            return answer.status, body, provider.requests[0].path
+
+    status_, body, path = asyncio.run(main())
+
+    assert (status_, path) == (404, "/v1/models?a=1")
+    assert b"no such path" in body
 
 
 @pytest.mark.parametrize("body", [b"no json", b"[]", b'{"model": "m"}', b'{"model": "m", "messages": "x"}'])

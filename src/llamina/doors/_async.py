@@ -18,7 +18,7 @@ from llamina.protocol import Handler
 from llamina.stack import Stack
 from llamina.stream import Stream
 
-from ._door import Door, Turn, is_lost
+from ._door import Door, Incoming, Turn, is_lost
 from ._http import incoming_of, lost, response_of
 
 __all__ = ["async_client"]
@@ -28,6 +28,21 @@ def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) 
     """An AsyncClient of *family* whose requests go through *stack*; *settings* are the client's own."""
     module = importlib.import_module(family)
     door = Door(stack)
+
+    class PassedStream(_Passed, module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        pass
+
+    async def passed(incoming: Incoming, request: Any) -> Any:
+        forward = door.forward
+        if forward is None:
+            return response_of(module, door.unknown(incoming))
+        try:
+            answer = await forward(incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body)
+        except LLMError as error:
+            if not is_lost(error):
+                return response_of(module, door.failed(incoming, error))
+            raise lost(module, error, request) from error
+        return module.Response(answer.status, headers=answer.headers, stream=PassedStream(answer))
 
     class DoorStream(_Frames, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         pass
@@ -41,7 +56,7 @@ def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) 
             except LLMError as error:
                 raise lost(module, error, request) from error
             if turn is None:
-                return response_of(module, door.unknown(incoming))
+                return await passed(incoming, request)
             if not isinstance(turn, Turn):
                 return response_of(module, turn)
             try:
@@ -59,6 +74,21 @@ def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) 
             raise failure
 
     return module.AsyncClient(transport=DoorTransport(), **settings)
+
+
+class _Passed:
+    """The body of an answer that is passed on, piece by piece."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := await self._answer.read():
+            yield piece
+
+    async def aclose(self) -> None:
+        """Give the connection back, or cut it."""
+        await self._answer.close()
 
 
 async def _begun(stream: Stream) -> tuple[Stream, Event | None]:

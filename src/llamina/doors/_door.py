@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -46,6 +46,7 @@ class Incoming(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     timeout: float | None = None
+    query: str = ""
 
     @property
     def key(self) -> bytes:
@@ -193,6 +194,18 @@ class Door:
         except InvalidRequestError as error:
             return _refused(wire, error)
         return Turn(wire, request, body, incoming)
+
+    @property
+    def forward(self) -> Callable[..., Coroutine[Any, Any, Any]] | None:
+        """What passes a request on to the provider as it is, where the transport can."""
+        below: Any = self.stack
+        while isinstance(below, Stack):
+            below = below.transport
+        return getattr(below, "forward", None)
+
+    def failed(self, incoming: Incoming, error: LLMError) -> Reply:
+        """The answer where what was passed on got none."""
+        return _refused(shape_of(incoming.path, incoming.headers), error)
 
     def unknown(self, incoming: Incoming) -> Reply:
         """The answer for what no layer knows how to handle, when the transport cannot forward it."""

@@ -15,7 +15,8 @@ def incoming_of(request: Any) -> Incoming:
     """The request of a client; its body has been read."""
     limits = request.extensions.get("timeout") or {}
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return Incoming(request.method, request.url.path, headers, request.content, limits.get("read"))
+    query = request.url.query.decode("ascii", "replace")
+    return Incoming(request.method, request.url.path, headers, request.content, limits.get("read"), query)
 
 
 def response_of(module: Any, reply: Reply) -> Any:

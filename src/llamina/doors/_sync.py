@@ -12,13 +12,14 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+from llamina._blocking_loop import background
 from llamina.blocking import BlockingStream
 from llamina.errors import LLMError
 from llamina.events import Event
 from llamina.protocol import Handler
 from llamina.stack import Stack
 
-from ._door import Door, Turn, is_lost
+from ._door import Door, Incoming, Turn, is_lost
 from ._http import incoming_of, lost, response_of
 
 __all__ = ["sync_client"]
@@ -28,6 +29,23 @@ def sync_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) -
     """A Client of *family* whose requests go through *stack*; *settings* are the client's own."""
     module = importlib.import_module(family)
     door = Door(stack)
+
+    class PassedStream(_Passed, module.SyncByteStream):  # type: ignore[misc, name-defined]
+        pass
+
+    def passed(incoming: Incoming, request: Any) -> Any:
+        forward = door.forward
+        if forward is None:
+            return response_of(module, door.unknown(incoming))
+        try:
+            answer = background().run(
+                forward, incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body
+            )
+        except LLMError as error:
+            if not is_lost(error):
+                return response_of(module, door.failed(incoming, error))
+            raise lost(module, error, request) from error
+        return module.Response(answer.status, headers=answer.headers, stream=PassedStream(answer))
 
     class DoorStream(_Frames, module.SyncByteStream):  # type: ignore[misc, name-defined]
         pass
@@ -41,7 +59,7 @@ def sync_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) -
             except LLMError as error:
                 raise lost(module, error, request) from error
             if turn is None:
-                return response_of(module, door.unknown(incoming))
+                return passed(incoming, request)
             if not isinstance(turn, Turn):
                 return response_of(module, turn)
             try:
@@ -60,6 +78,21 @@ def sync_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) -
             raise failure
 
     return module.Client(transport=DoorTransport(), **settings)
+
+
+class _Passed:
+    """The body of an answer that is passed on, piece by piece."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := background().run(self._answer.read):
+            yield piece
+
+    def close(self) -> None:
+        """Give the connection back, or cut it."""
+        background().run(self._answer.close)
 
 
 def _begun(stream: BlockingStream) -> tuple[BlockingStream, Event | None]:
