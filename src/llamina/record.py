@@ -60,7 +60,14 @@ def record(terminal: Handler) -> Handler:
         attempt.request_id = response.request_id
         attempt.rate_limit = response.rate_limit
         if (usage := response.usage) is None:
-            attempt.usage = Usage(estimate_prompt(request), estimate_tokens(_words(response.message.parts)))
+            writer = watch.writers[-1] if watch is not None and watch.writers else None
+            known = writer.usage if writer is not None else None
+            output = estimate_tokens(_words(response.message.parts))
+            attempt.usage = (
+                Usage(estimate_prompt(request), output)
+                if known is None
+                else replace(known, output_tokens=max(known.output_tokens, output))
+            )
             attempt.usage_source = "estimated"
         else:
             attempt.usage = usage

@@ -88,7 +88,7 @@ def test_usage_may_stand_where_one_provider_puts_it() -> None:
 
 @pytest.mark.parametrize("done", [False, True], ids=["without [DONE]", "with [DONE]"])
 def test_a_stream_without_a_finish_reason_was_cut(done: object) -> None:
-    """[DONE] proves nothing; the error tells what came and what it cost."""
+    """[DONE] proves nothing; the error tells what came, and no account that is not the last."""
     decoder, _ = fed(chunk({"content": "par"}, usage=USAGE))
     if done:
         assert decoder.feed_bytes(b"[DONE]") == []
@@ -97,7 +97,8 @@ def test_a_stream_without_a_finish_reason_was_cut(done: object) -> None:
         decoder.finish()
 
     assert caught.value.partial.text == "par"
-    assert caught.value.usage.output_tokens == 4
+    assert caught.value.usage is None
+    assert decoder.usage.output_tokens == 4
 
 
 def test_a_stream_without_done_is_whole_when_it_has_a_finish_reason() -> None:
@@ -137,7 +138,17 @@ def test_an_error_inside_a_stream_is_classified(failure: Any, kind: type[LLMErro
     assert type(caught.value) is kind
     assert caught.value.status is None
     assert caught.value.partial.text == "par"
-    assert (caught.value.usage.output_tokens, caught.value.provider, caught.value.request_id) == (4, "sim", "r-1")
+    assert (caught.value.usage, caught.value.provider, caught.value.request_id) == (None, "sim", "r-1")
+
+
+def test_an_error_after_the_end_was_said_knows_the_account() -> None:
+    """What failed after the finish reason was paid in full."""
+    decoder, _ = fed(chunk({"content": "all"}, usage=USAGE), chunk({}, "stop"))
+
+    with pytest.raises(LLMError) as caught:
+        decoder.feed({"error": "late"})
+
+    assert caught.value.usage == decoder.usage
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,14 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
                 end += 1
         run = messages[place:end]
         joined = len(run) > 1 and any(message.role == "tool" for message in run)
-        turns += [_joined(run)] if joined else [_turn(message) for message in run]
+        turns += [_joined(run)] if joined else [_turn(message) for message in run if not _is_silent(message)]
         place = end
     return turns
+
+
+def _is_silent(message: Message) -> bool:
+    """Whether nothing is left of an answer: the thoughts of another provider alone, or a text without a letter."""
+    return message.role == "assistant" and bool(message.parts) and not message.extra and not _blocks(message.parts)
 
 
 def _joined(run: Sequence[Message]) -> dict[str, Any]:

@@ -291,7 +291,7 @@ class StreamDecoder:
 
     def _state(self) -> dict[str, Any]:
         """What an error tells of the stream; the account of its beginning is not what it costs."""
-        usage = self.usage if self._final else None
+        usage = self.usage if self._final and self._stop is not None else None
         return {"usage": usage, "partial": self.partial if self._begun else None, **self._facts}
 
 

@@ -48,7 +48,7 @@ def later_account(before: Any, said: Any) -> dict[str, Any] | None:
 
     Its counts are cumulative; what it leaves out stays as it was.
     """
-    if not isinstance(said, Mapping):
+    if not isinstance(said, Mapping) or count(said.get("output_tokens")) is None:
         return None
     known = before if isinstance(before, Mapping) else {}
     account = {**known, **{key: value for key, value in said.items() if value is not None}}

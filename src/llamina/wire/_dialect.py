@@ -16,6 +16,8 @@ from ._openai_parts import decode_content, decode_reasoning, decode_tool_calls
 
 __all__ = ["typed"]
 
+_SAYS_NOTHING = frozenset({"annotations", "audio", "function_call", "refusal", "tool_calls"})
+
 
 def typed(message: Message) -> Message:
     """*message* with its parts and further fields of the chat dialect as typed parts."""
@@ -28,6 +30,11 @@ def typed(message: Message) -> Message:
         plain = all(type(part) is Text for part in parts)
         parts = [ToolResult(rest.pop("tool_call_id"), message.text if plain else tuple(parts), message.name)]
     elif message.role == "assistant" and rest:
+        rest = {key: value for key, value in rest.items() if value or key not in _SAYS_NOTHING}
+        refused = rest.pop("refusal", None)
+        if isinstance(refused, str):
+            parts.append(UnknownPart({"type": "refusal", "refusal": refused}, "chat"))
+        rest.pop("annotations", None)  # of the answer; no provider takes them back
         thought = decode_reasoning(rest)
         if thought is not None:
             parts.insert(0, thought)

@@ -40,6 +40,7 @@ class StreamedChoice:
         "_begun",
         "_calls",
         "_details",
+        "_latest",
         "_message",
         "_refusal",
         "_rest",
@@ -53,6 +54,7 @@ class StreamedChoice:
         self.finish: str | None = None
         self._calls: dict[int, _Call] = {}
         self._begun = 0
+        self._latest = 0
         self._refusal: list[str] = []
         self._audio: dict[str, Any] = {}
         self._rest: dict[str, Any] = {}
@@ -144,7 +146,8 @@ class StreamedChoice:
         inner = piece.get(kind) or {}
         name = inner.get("name") or ""
         if number is None:  # without numbers, a piece that has no id goes on with the latest call
-            number = max(self._calls, default=0) + (1 if id_ and self._calls else 0)
+            number = self._latest + (1 if id_ and self._calls else 0)
+        self._latest = max(self._latest, number)
         call = self._calls.get(number)
         if call is None or (id_ and name and call.id and id_ != call.id):
             call = self._calls[number] = _Call(self._begun)

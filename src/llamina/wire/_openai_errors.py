@@ -42,8 +42,8 @@ LONGEST_MESSAGE = 500
 _LONGEST_BODY = 65_536
 
 _KEYS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|or)-[\w*.-]{4,}|\bgsk_\w{4,}|\bAIza[\w-]{8,}|(?<=[Bb]earer )[\w.~+/=-]{4,}")
-_HIDDEN = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_TAGS = re.compile(r"<[^>]*>")
+_HIDDEN = re.compile(r"<(script|style|head)\b", re.IGNORECASE)
+_TAGS = re.compile(r"<[^<>]*>")
 _MASK = "***"
 
 _SAID = (
@@ -159,8 +159,21 @@ def _parsed(body: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError):
         text = body[:_LONGEST_BODY].decode("utf-8", "replace")
         if "<" in text:
-            text = html.unescape(_TAGS.sub(" ", _HIDDEN.sub(" ", text)))
+            text = html.unescape(_TAGS.sub(" ", _shown(text)))
         return text
+
+
+def _shown(page: str) -> str:
+    """A page without its scripts, styles and head."""
+    pieces = []
+    place = 0
+    while (opening := _HIDDEN.search(page, place)) is not None:
+        closing = re.compile(rf"</{opening[1]}\s*>", re.IGNORECASE).search(page, opening.end())
+        if closing is None:
+            break
+        pieces += [page[place : opening.start()], " "]
+        place = closing.end()
+    return "".join([*pieces, page[place:]])
 
 
 def _read(body: Any, secrets: tuple[str, ...]) -> tuple[str, str | None, str | None]:

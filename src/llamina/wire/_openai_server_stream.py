@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from llamina.errors import InvalidRequestError
 from llamina.events import Event, PartDelta, ReasoningDelta, TextDelta, ToolCallDelta
 from llamina.messages import Audio, ToolCall, UnknownPart
 from llamina.protocol import Response
@@ -46,7 +47,8 @@ class StreamEncoder:
         if type(event) is ToolCallDelta:
             return [self._chunk({"tool_calls": [_tool_call(event)]})]
         if type(event) is PartDelta:
-            return [self._chunk(_part(event))]
+            delta = _part(event)
+            return [self._chunk(delta)] if delta else []
         return []
 
     def finish(self, response: Response) -> list[dict[str, Any]]:
@@ -93,4 +95,7 @@ def _part(event: PartDelta) -> dict[str, Any]:
         return {"refusal": part.raw.get("refusal")}
     if type(part) is Audio and part.data is not None:
         return {"audio": {**further(part, WIRE), "data": b64encode(part.data).decode(), "transcript": part.transcript}}
-    return {"content": [encode_part(part)]}
+    try:
+        return {"content": [encode_part(part)]}
+    except InvalidRequestError:  # of another wire: what cannot be said here is left out
+        return {}

@@ -239,20 +239,24 @@ class StreamDecoder:
             message, self.usage, unified(finish), self._model, self._id, finish, self._request_id, extra, wire=WIRE
         )
 
+    def _final(self) -> Usage | None:
+        """The account of a stream that has said its end; one that came before that counts less than was sent."""
+        return self.usage if self._first.finish is not None else None
+
     def _malformed(self, why: str) -> MalformedResponseError:
         return self._error(f"the stream is no completion: {why}")
 
     def _error(self, text: str) -> MalformedResponseError:
         partial = self.partial if self._started else None
         return MalformedResponseError(
-            text, usage=self.usage, partial=partial, request_id=self._request_id, **self._facts
+            text, usage=self._final(), partial=partial, request_id=self._request_id, **self._facts
         )
 
     def _failed(self, failure: Any) -> LLMError:
         partial = self.partial if self._started else None
         return error_in_success(
             failure,
-            usage=self.usage,
+            usage=self._final(),
             partial=partial,
             request_id=self._request_id,
             secrets=self._secrets,

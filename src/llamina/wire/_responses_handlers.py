@@ -68,6 +68,10 @@ def _arguments_delta(output: StreamedOutput, said: Mapping[str, Any]) -> None:
         output.arguments(said["output_index"], piece)
 
 
+def _arguments_done(output: StreamedOutput, said: Mapping[str, Any]) -> None:
+    output.whole_arguments(said["output_index"], _text(said["arguments"]))
+
+
 def _nothing(output: StreamedOutput, said: Mapping[str, Any]) -> None:
     """What is said here comes again with the whole item."""
 
@@ -98,7 +102,7 @@ HANDLERS: dict[str, _Handler] = {
     "response.refusal.delta": _refusal_delta,
     "response.refusal.done": _refusal_done,
     "response.function_call_arguments.delta": _arguments_delta,
-    "response.function_call_arguments.done": _nothing,
+    "response.function_call_arguments.done": _arguments_done,
     "response.custom_tool_call_input.delta": _arguments_delta,
     "response.custom_tool_call_input.done": _nothing,
     "response.reasoning_summary_part.added": _nothing,

@@ -118,6 +118,8 @@ class StreamedOutput:
 
     def part(self, place: int, index: int) -> StreamedPart:
         """A part of a message; those before it are at their end."""
+        if not isinstance(index, int):
+            raise TypeError(index)
         owner = self._item(place, "message")
         part = owner.parts.get(index)
         if part is None:
@@ -150,6 +152,13 @@ class StreamedOutput:
             return
         state.sent.append(piece)
         self.events.append(ToolCallDelta(state.call, piece))
+
+    def whole_arguments(self, place: int, text: str) -> None:
+        """All that the model wrote for a tool: what of it was not streamed."""
+        state = self._items.get(place)
+        rest = "" if state is None else _rest("".join(state.sent), text)
+        if rest:
+            self.arguments(place, rest)
 
     def thought(self, place: int, key: Any, piece: str) -> None:
         """A piece of reasoning; *key* says which text of the item it belongs to."""
