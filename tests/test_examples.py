@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
-NEEDS = {"llamina.testing": "freezegun", "import openai": "openai", "import flask": "flask", "starlette": "starlette"}
+NEEDS = {
+    "llamina.testing": "freezegun",
+    "OpenAITransport": "openai",
+    "AnthropicTransport": "anthropic",
+    "import openai": "openai",
+    "import flask": "flask",
+    "starlette": "starlette",
+}
 """What an example says, and the package that it then needs."""
 
 
