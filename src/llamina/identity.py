@@ -22,7 +22,7 @@ import msgspec
 
 from .errors import InvalidRequestError
 
-__all__ = ["IRRELEVANT", "SCHEME", "differences", "digest"]
+__all__ = ["IRRELEVANT", "IRRELEVANT_HEADERS", "SCHEME", "differences", "digest"]
 
 SCHEME = 1
 """Version of the scheme; it is part of every digest."""
@@ -30,12 +30,19 @@ SCHEME = 1
 IRRELEVANT = frozenset({"stream", "stream_options"})
 """Parameters that cannot change the answer: whether a caller streams is said by the sink."""
 
+IRRELEVANT_HEADERS = frozenset(
+    {"baggage", "idempotency-key", "traceparent", "tracestate", "x-client-request-id", "x-request-id"}
+)
+"""Headers that name one sending of a request, not what is asked (W3C Trace Context, and the providers' request ids)."""
+
 _EXPONENTS = (b"\x7f", b"\xff")
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 _sha256 = hashlib.sha256
 
 
-def digest(kind: str, model: str, messages: Any, params: Mapping[str, Any]) -> str:
+def digest(
+    kind: str, model: str, messages: Any, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> str:
     """The digest of what a request asks: 64 hex digits.
 
     Raises:
@@ -43,9 +50,11 @@ def digest(kind: str, model: str, messages: Any, params: Mapping[str, Any]) -> s
             the message names its place.
     """
     try:
-        data = _encode((SCHEME, kind, model, messages, params))
+        asked = (SCHEME, kind, model, messages, params)
+        data = _encode((*asked, headers) if headers else asked)
     except (OverflowError, UnicodeEncodeError, TypeError):
-        data = _encode(_checked(kind, model, messages, params))
+        checked = _checked(kind, model, messages, params)
+        data = _encode((*checked, headers) if headers else checked)
     # 0xcb introduces a float; an exponent of all ones is a NaN or an infinity. The bytes may also stand in a text,
     # so a match only sends the value down the slow path, which decides. (A search for one byte is a memchr, a
     # search for two is sixty times slower.)

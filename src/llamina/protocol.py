@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeAlias
 
@@ -26,7 +27,7 @@ from msgspec.structs import force_setattr, replace
 
 from .call import Call, Ledger
 from .errors import InvalidRequestError
-from .identity import IRRELEVANT, differences, digest
+from .identity import IRRELEVANT, IRRELEVANT_HEADERS, differences, digest
 from .messages import Message, Text, ToolCall, ToolResult, Usage
 from .sink import Sink, Writer
 
@@ -59,7 +60,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     """A call to a model, as a value: never changed, copied with `evolve`.
 
     What is asked: `kind` ("chat", "embed"), `model`, `messages`, `params` (every further parameter, known or not, goes to the
-    provider). Who asks: `tags`. What is path-scoped, so that every attempt and branch can have its own: `deadline`
+    provider), `headers` (further HTTP headers for the provider; keys belong to the transport). Who asks: `tags`. What is path-scoped, so that every attempt and branch can have its own: `deadline`
     (a moment on the loop's clock), `sink`, `ledger`. What one logical call shares: `call`.
     """
 
@@ -73,7 +74,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     sink: Sink | None = None
     ledger: Ledger | None = None
     call: Call | None = None
-    _identity: tuple[str, str, str, tuple[Message, ...], Mapping[str, Any]] | None = None
+    headers: Mapping[str, str] = {}
+    _identity: tuple[str, str, str, tuple[Message, ...], Mapping[str, Any], Mapping[str, str]] | None = None
 
     @classmethod
     def chat(
@@ -82,12 +84,14 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         prompt: str | Message | Iterable[Message | str | Mapping[str, Any]],
         *,
         tags: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Request:
         """A chat completion: *prompt* is a user's text or messages; *params* go to the provider as they are.
 
         Raises:
-            InvalidRequestError: the model is no string, there is no message, or one of them is none.
+            InvalidRequestError: the model is no string, there is no message, one of them is none, or a header cannot
+                be sent.
         """
         if not isinstance(model, str) or not model:
             raise InvalidRequestError(f"model must be the name of a model, got {model!r}")
@@ -96,11 +100,17 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             raise InvalidRequestError("messages must hold at least one message, got none")
         if "tools" in params:
             params["tools"] = _tools(params["tools"])
-        return cls(model, messages, _FrozenDict(params), "chat", _tags(tags))
+        return cls(model, messages, _FrozenDict(params), "chat", _tags(tags), headers=_headers(headers))
 
     @classmethod
     def embed(
-        cls, model: str, texts: str | Iterable[str], *, tags: Mapping[str, str] | None = None, **params: Any
+        cls,
+        model: str,
+        texts: str | Iterable[str],
+        *,
+        tags: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **params: Any,
     ) -> Request:
         """Vectors of *texts*, in `response.vectors`, one for each; *params* (`dimensions`) go to the provider.
 
@@ -118,7 +128,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             if not isinstance(text, str):
                 raise InvalidRequestError(f"texts[{place}] must be text, got {type(text).__name__}")
         messages = tuple([Message("user", (Text(text),)) for text in found])
-        return cls(model, messages, _FrozenDict(params), "embed", _tags(tags))
+        return cls(model, messages, _FrozenDict(params), "embed", _tags(tags), headers=_headers(headers))
 
     @property
     def identity(self) -> str:
@@ -136,15 +146,20 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             or known[4] is not params
             or known[2] != self.model
             or known[1] != self.kind
+            or known[5] is not self.headers
         ):
+            headers = self.headers
+            if headers and not IRRELEVANT_HEADERS.isdisjoint(headers):
+                headers = {name: value for name, value in headers.items() if name not in IRRELEVANT_HEADERS}
             if params and not IRRELEVANT.isdisjoint(params):
                 params = {key: value for key, value in params.items() if key not in IRRELEVANT}
             known = (
-                digest(self.kind, self.model, self.messages, params),
+                digest(self.kind, self.model, self.messages, params, headers),
                 self.kind,
                 self.model,
                 self.messages,
                 self.params,
+                self.headers,
             )
             force_setattr(self, "_identity", known)
         return known[0]
@@ -179,6 +194,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
                 if "tools" in params:
                     params = {**params, "tools": _tools(params["tools"])}
                 changes["params"] = _FrozenDict(params)
+            if "headers" in changes:
+                changes["headers"] = _headers(changes["headers"])
         if "tags" in changes:
             changes["tags"] = _tags(changes["tags"])
         return replace(self, **changes)
@@ -204,10 +221,11 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 
     def __reduce__(self) -> Any:
         # The path (sink, ledger, call, deadline) belongs to one process and one moment.
-        return (_request, (self.model, self.messages, dict(self.params), self.kind, dict(self.tags), self.cache))
+        asked = (self.model, self.messages, dict(self.params), self.kind, dict(self.tags), self.cache)
+        return (_request, (*asked, dict(self.headers)))
 
 
-_IDENTIFYING = frozenset({"kind", "model", "messages", "params"})
+_IDENTIFYING = frozenset({"headers", "kind", "messages", "model", "params"})
 
 
 class Response(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
@@ -325,11 +343,15 @@ def evolve(value: Any, **changes: Any) -> Any:
 def explain_identity(one: Request, other: Request) -> list[str]:
     """The places at which two requests differ in identity: `["params.temperature"]`; empty when they are the same."""
     found: list[str] = []
-    for field in ("kind", "model", "messages", "params"):
+    for field in ("kind", "model", "messages", "params", "headers"):
         mine, theirs = getattr(one, field), getattr(other, field)
         if field == "params":
             mine, theirs = (
                 {key: value for key, value in params.items() if key not in IRRELEVANT} for params in (mine, theirs)
+            )
+        elif field == "headers":
+            mine, theirs = (
+                {key: value for key, value in each.items() if key not in IRRELEVANT_HEADERS} for each in (mine, theirs)
             )
         found += differences(mine, theirs, field)
     return found
@@ -371,6 +393,29 @@ def _tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
     return _FrozenDict(tags)
 
 
+_NO_HEADERS: Mapping[str, str] = _FrozenDict()
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_NOT_THE_CALLERS = frozenset(
+    {"api-key", "authorization", "connection", "content-length", "content-type", "cookie", "host", "x-api-key"}
+    | {"proxy-authorization", "transfer-encoding"}
+)
+
+
+def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
+    """Headers with names in lower case; a line break in one would be a header of somebody else's making (RFC 9110, 5.5)."""
+    if not headers:
+        return _NO_HEADERS
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidRequestError(f"headers must have names of letters, digits and '-', got {name!r}")
+        if name.lower() in _NOT_THE_CALLERS:
+            raise InvalidRequestError(f"headers may not set {name!r}; the transport does: pass it there")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+            raise InvalidRequestError(f"headers[{name!r}] must be Latin-1 text without control characters; encode it")
+    return _FrozenDict({name.lower(): value for name, value in headers.items()})
+
+
 def _messages(prompt: Any) -> tuple[Message, ...]:
     if type(prompt) is str:
         return (Message("user", (Text(prompt),)),)
@@ -390,5 +435,5 @@ def _tools(tools: Any) -> Any:
     return [getattr(tool, "definition", tool) for tool in tools]
 
 
-def _request(model: str, messages: Any, params: Any, kind: str, tags: Any, cache: Any) -> Request:
-    return Request(model, messages, _FrozenDict(params), kind, _tags(tags), cache)
+def _request(model: str, messages: Any, params: Any, kind: str, tags: Any, cache: Any, headers: Any = None) -> Request:
+    return Request(model, messages, _FrozenDict(params), kind, _tags(tags), cache, headers=_headers(headers))

@@ -300,6 +300,65 @@ def test_a_tag_is_text() -> None:
         pass
 
 
+def test_headers_of_the_app_reach_the_provider() -> None:
+    """A beta is asked for by a header; the key and the name of the SDK are not passed on."""
+    provider = SimulatedProvider(["hello"], wire="anthropic")
+    with provider.in_thread() as url:
+        transport = HTTPTransport(base_url=url, api_key="sk-real", wire="anthropic")
+        with build_stack([], transport).blocking() as stack:
+            client = anthropic.Anthropic(api_key="sk-app", http_client=doors.httpx2_client(stack.stack))
+            client.beta.messages.create(
+                model="m", max_tokens=9, messages=HI["messages"], betas=["files-1"], extra_headers={"x-app": "1"}
+            )
+
+    (seen,) = provider.requests
+    assert (seen.headers["anthropic-beta"], seen.headers["x-app"]) == ("files-1", "1")
+    assert seen.headers["x-api-key"] == "sk-real"
+    assert not [name for name in seen.headers if name.startswith("x-stainless")]
+    assert "sk-app" not in str(seen.headers)
+
+
+def test_a_stream_carries_the_call_in_its_extensions() -> None:
+    """The record is complete when the stream has ended."""
+    client = sync_app(FakeTransport([["Hel", "lo"]]))
+
+    with client.chat.completions.with_streaming_response.create(**HI, stream=True) as answer:
+        list(answer.iter_lines())
+
+    call = answer.http_response.extensions["llamina"]
+    assert [attempt.outcome for attempt in call.attempts] == ["ok"]
+    assert answer.headers["x-llamina-call"] == call.id
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_mistake_in_a_layer_is_not_asked_for_again(sync: bool) -> None:
+    """Some versions of the SDKs repeat whatever their client raised; the stack runs once."""
+    asked = []
+
+    async def broken(request: Request) -> Response:
+        asked.append(request)
+        raise ZeroDivisionError("a bug")
+
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "hi"}]}'
+    again = {"x-stainless-retry-count": "1"}
+
+    async def main() -> None:
+        async with doors.httpx2_async_client(broken) as client:
+            for headers in ({}, again):
+                with pytest.raises(ZeroDivisionError):
+                    await client.post("http://any/v1/chat/completions", content=body, headers=headers)
+
+    def blocking() -> None:
+        with doors.httpx2_client(broken) as client:
+            for headers in ({}, again):
+                with pytest.raises(ZeroDivisionError):
+                    client.post("http://any/v1/chat/completions", content=body, headers=headers)
+
+    blocking() if sync else asyncio.run(main())
+
+    assert len(asked) == 1
+
+
 def test_what_no_stack_handles_is_refused_in_the_shape_of_the_provider() -> None:
     """The SDK raises its own exception, and the message says what to do."""
     with pytest.raises(openai.NotFoundError, match="a client of the SDK that has no door"):

@@ -324,3 +324,19 @@ def test_the_texts_of_a_message_are_one_text() -> None:
 
     assert without_raw(one) == [Text("a"), CALLS[0]]
     assert without_raw(one) != without_raw(other)
+
+
+@each_transport
+def test_headers_of_a_request_reach_the_provider(kind: Kind) -> None:
+    """Beside those of every request, and in their place where they have the same name."""
+    request = Request.chat("sim", "hi", headers={"x-app": "1", "user-agent": "mine/2"})
+
+    async def main() -> None:
+        async with talking(kind, ["hi"]) as talk:
+            await talk.stack(request)
+
+            (seen,) = talk.provider.requests
+            assert (seen.headers["x-app"], seen.headers["user-agent"]) == ("1", "mine/2")
+            assert "application/json" in seen.headers["content-type"]
+
+    asyncio.run(main())

@@ -63,7 +63,9 @@ def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) 
                 if turn.streams:
                     stream, first = await _begun(door.stack_for(turn).stream(turn.request))
                     frames = DoorStream(module, turn, stream, first, request)
-                    return module.Response(200, headers=dict(turn.head(stream.call.id)), stream=frames)
+                    return module.Response(
+                        200, headers=dict(turn.head(stream.call.id)), stream=frames, extensions={"llamina": stream.call}
+                    )
                 return response_of(module, turn.whole(await door.stack_for(turn)(turn.request)))
             except LLMError as error:
                 if not is_lost(error):
@@ -71,6 +73,9 @@ def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) 
                 door.note_lost(turn, error)
                 failure = lost(module, error, request)
                 failure.__cause__ = error
+            except Exception as error:
+                door.note_lost(turn, error)  # a mistake in a layer, which some SDKs try again
+                raise
             raise failure
 
     return module.AsyncClient(transport=DoorTransport(), **settings)

@@ -25,6 +25,7 @@ from llamina.events import Event
 from llamina.layers.timeout import Timeout
 from llamina.protocol import Handler, Request, Response
 from llamina.stack import Stack, build_stack
+from llamina.transports._forward import passed_on
 from llamina.wire.sse import frame
 
 from ._tags import tags_of
@@ -34,6 +35,11 @@ __all__ = ["Door", "Incoming", "Reply", "Turn", "is_lost"]
 
 _JSON = {"content-type": "application/json"}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+_OF_THE_SDK = frozenset(
+    {"accept", "accept-encoding", "accept-language", "content-encoding", "content-type", "user-agent"}
+    # Whose account it is goes with the key, and the transport has the key.
+    | {"openai-organization", "openai-project"}
+)
 _REMEMBERED = 256
 """Lost requests, and limits of time, that one door keeps in mind."""
 
@@ -166,13 +172,22 @@ def _limit(wire: ServerWire, name: str, value: float) -> dict[str, str]:
     return {f"x-ratelimit-{fact}-{scope}": f"{value:g}s" if fact == "reset" else f"{value:.0f}"}
 
 
+def _further(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers that the app wants the provider to see; those of the SDK, of the connection and keys are not among them."""
+    return {
+        name: value
+        for name, value in passed_on(headers).items()
+        if name not in _OF_THE_SDK and not name.startswith("x-stainless-")
+    }
+
+
 class Door:
     """One stack, behind the HTTP clients that are made for it."""
 
     def __init__(self, stack: Stack | Handler) -> None:
         self.stack = stack if isinstance(stack, Stack) else build_stack([], stack)
         self._bounded: OrderedDict[tuple[float, bool], Stack] = OrderedDict()
-        self._lost: OrderedDict[bytes, LLMError] = OrderedDict()
+        self._lost: OrderedDict[bytes, Exception] = OrderedDict()
 
     def read(self, incoming: Incoming) -> Turn | Reply | None:
         """The turn of *incoming*; a Reply where it is no request that a stack can take; None where it is none at all.
@@ -184,13 +199,15 @@ class Door:
         if wire is None:
             return None
         if incoming.is_repeated and (lost := self._lost.get(incoming.key)) is not None:
-            raise lost.copy()
+            raise lost.copy() if isinstance(lost, LLMError) else lost
         try:
             body = msgspec.json.decode(incoming.body)
         except msgspec.DecodeError:
             return _refused(wire, InvalidRequestError("the body of the request is no JSON"))
         try:
-            request = wire.codec.decode_request(body).evolve(tags=tags_of(incoming.headers))
+            request = wire.codec.decode_request(body).evolve(
+                tags=tags_of(incoming.headers), headers=_further(incoming.headers)
+            )
         except InvalidRequestError as error:
             return _refused(wire, error)
         return Turn(wire, request, body, incoming)
@@ -228,7 +245,7 @@ class Door:
                 self._bounded.popitem(last=False)
         return stack
 
-    def note_lost(self, turn: Turn, error: LLMError) -> None:
+    def note_lost(self, turn: Turn, error: Exception) -> None:
         """Keep in mind what was given up, so that the SDK's own retries do not ask the provider again."""
         self._lost[turn.key] = error
         if len(self._lost) > _REMEMBERED:

@@ -50,13 +50,19 @@ class AiohttpEngine:
         session = ClientSession(connector=connector, cookie_jar=DummyCookieJar())
         return cls(session, target, proxy=proxy, gate=Gate(connections))
 
-    async def post(self, url: str, body: bytes, connect: float, read: float) -> Answer:
+    async def post(
+        self, url: str, body: bytes, connect: float, read: float, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send *body* to *url*; aiohttp has one limit for the pool and the connection together, and none for writing.
 
         So the wait for a connection of an own session is at a gate in front of it, where a full pool has its own name.
         """
         target = self._urls.get(url) or self._urls.setdefault(url, URL(url, encoded=True))
-        return await self._sent("POST", target, self._headers, body, connect, read)
+        own = self._headers
+        if headers:
+            own = CIMultiDict(own)
+            own.update(headers)
+        return await self._sent("POST", target, own, body, connect, read)
 
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float

@@ -85,7 +85,9 @@ class Answer(Protocol):
 class Engine(Protocol):
     """A client with a target."""
 
-    async def post(self, url: str, body: bytes, connect: float, read: float) -> Answer:
+    async def post(
+        self, url: str, body: bytes, connect: float, read: float, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send *body* to *url*: at most *connect* seconds to connect, *read* to wait for the pool and each piece."""
 
     async def send(

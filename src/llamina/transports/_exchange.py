@@ -125,7 +125,8 @@ class Exchange:
         failure: LLMError | None
         try:
             # A server that drips its headers keeps within the limit of every read: the deadline bounds them together.
-            return await self._bounded(engine.post(self._peer.url, body, self._connect, self._read))
+            headers = self._request.headers or None
+            return await self._bounded(engine.post(self._peer.url, body, self._connect, self._read, headers))
         except asyncio.CancelledError:
             del body
             raise

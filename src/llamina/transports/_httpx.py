@@ -50,13 +50,19 @@ class OwnHttpx:
         headers.update(target.headers)
         self._head = [(b"Host", module.URL(target.url).netloc), *headers.raw]
 
-    async def post(self, url: str, body: bytes, connect: float, read: float) -> Answer:
+    async def post(
+        self, url: str, body: bytes, connect: float, read: float, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send *body* to *url*."""
+        head = self._head
+        if headers:
+            head = [pair for pair in head if pair[0].decode("latin-1").lower() not in headers]
+            head += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         request = self._module.Request(
             "POST",
             self._urls.get(url) or self._urls.setdefault(url, self._module.URL(url)),
             stream=self._module.ByteStream(body),
-            headers=[*self._head, (b"Content-Length", b"%d" % len(body))],
+            headers=[*head, (b"Content-Length", b"%d" % len(body))],
             extensions=limits(connect, read),
         )
         return await self._sent(request, read)
@@ -95,12 +101,13 @@ class GivenHttpx:
         self._client = client
         self._headers = module.Headers(target.headers)
 
-    async def post(self, url: str, body: bytes, connect: float, read: float) -> Answer:
+    async def post(
+        self, url: str, body: bytes, connect: float, read: float, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send *body* to *url*."""
         client = self._client
-        request = client.build_request(
-            "POST", url, content=body, headers=self._headers, extensions=limits(connect, read)
-        )
+        own = {**self._headers, **headers} if headers else self._headers
+        request = client.build_request("POST", url, content=body, headers=own, extensions=limits(connect, read))
         return HttpxAnswer(await client.send(request, stream=True, follow_redirects=False))
 
     async def send(

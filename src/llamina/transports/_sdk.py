@@ -113,9 +113,13 @@ class SDKEngine:
         self._spread = _spread
         self._timeout = importlib.import_module("httpx2").Timeout
 
-    async def post(self, url: str, body: bytes, connect: float, read: float) -> Answer:
+    async def post(
+        self, url: str, body: bytes, connect: float, read: float, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """Send *body* to the path *url* of the client's address."""
         options = {**self._options, "timeout": self._timeout(read, connect=connect)}
+        if headers:
+            options["headers"] = {**(options.get("headers") or {}), **headers}
         sent = {"content": body} if self._own else {"body": _decode(body)}
         response: Any = None
         failure: LLMError | None = None
