@@ -1,6 +1,7 @@
 """The benchmarks: `python benchmarks/run.py [section ...] [--markdown FILE]`.
 
-Sections: calls, streams, startup, memory, http, sdks. Every figure stands beside a baseline that ran in turns with it.
+Sections: calls, streams, startup, memory, http, sdks, blocking, doors. Every figure stands beside a baseline that ran in
+turns with it.
 The tables of the sections that did not run stay in FILE as they are.
 """
 
@@ -19,6 +20,8 @@ MODULES = {
     "memory": "memory",
     "http": "over_http",
     "sdks": "over_sdks",
+    "blocking": "blocking",
+    "doors": "doors",
 }
 
 

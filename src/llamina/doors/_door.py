@@ -90,7 +90,7 @@ class Turn:
         self.request = request
         self.streams = wire.streams(body)
         self.timeout = incoming.timeout
-        self.key = incoming.key
+        self.incoming = incoming
         self._wire = wire
         self._wants_usage = wire.wants_usage(body)
         self._encoder: Any = None
@@ -174,11 +174,13 @@ def _limit(wire: ServerWire, name: str, value: float) -> dict[str, str]:
 
 def _further(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers that the app wants the provider to see; those of the SDK, of the connection and keys are not among them."""
-    return {
-        name: value
-        for name, value in passed_on(headers).items()
-        if name not in _OF_THE_SDK and not name.startswith("x-stainless-")
-    }
+    return passed_on(
+        {
+            name: value
+            for name, value in headers.items()
+            if name not in _OF_THE_SDK and not name.startswith("x-stainless-")
+        }
+    )
 
 
 class Door:
@@ -247,6 +249,6 @@ class Door:
 
     def note_lost(self, turn: Turn, error: Exception) -> None:
         """Keep in mind what was given up, so that the SDK's own retries do not ask the provider again."""
-        self._lost[turn.key] = error
+        self._lost[turn.incoming.key] = error
         if len(self._lost) > _REMEMBERED:
             self._lost.popitem(last=False)

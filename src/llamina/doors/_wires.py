@@ -8,11 +8,15 @@ The one surprise: a path is known by its end, since gateways and resources of Az
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 __all__ = ["ServerWire", "find_wire", "shape_of"]
+
+
+_load = functools.cache(importlib.import_module)
 
 
 class ServerWire(NamedTuple):
@@ -35,7 +39,7 @@ class ServerWire(NamedTuple):
     @property
     def codec(self) -> Any:
         """The codec, loaded when it is first needed."""
-        return importlib.import_module(self.module)
+        return _load(self.module)
 
     def streams(self, body: Mapping[str, Any]) -> bool:
         """Whether *body* asks for a stream."""
