@@ -57,6 +57,12 @@ class Background:
         self._thread = threading.Thread(target=self._serve, name="llamina blocking", daemon=True)
         try:
             self._thread.start()
+        except RuntimeError as error:
+            self.loop.close()
+            raise RuntimeError(
+                "the event loop of the blocking faces cannot be started while the interpreter ends; "
+                "make a first call before the main thread has ended"
+            ) from error
         except BaseException:
             self.loop.close()
             raise

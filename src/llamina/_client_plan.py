@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from .edge import open_call
 from .errors import ConfigurationError, InvalidRequestError, LLMError
+from .layer import Layer
 from .protocol import CacheControl, Handler, Request, Response
 from .stack import Stack, build_stack
 
@@ -218,7 +219,7 @@ class Plan:
             self.end()
 
 
-def stack_of(target: Any) -> Stack:
+def stack_of(target: Any, who: str = "Client") -> Stack:
     """*target*, if it is a stack; a bare transport or handler gets one without layers.
 
     Raises:
@@ -228,10 +229,10 @@ def stack_of(target: Any) -> Stack:
         return target
     if getattr(target, "_is_face", False):
         raise ConfigurationError(
-            f"Client(stack) takes a stack, got the face {target!r} of one; hand it the stack itself"
+            f"{who}(stack) takes a stack, got the face {target!r} of one; hand it the stack itself"
         )
-    if not callable(target) or isinstance(target, type):
+    if not callable(target) or isinstance(target, type | Layer):
         raise ConfigurationError(
-            f"Client(stack) takes a stack or a handler, got {target!r}; write Client(build_stack([...], transport))"
+            f"{who}(stack) takes a stack or a handler, got {target!r}; write {who}(build_stack([...], transport))"
         )
     return build_stack([], target)

@@ -74,13 +74,18 @@ class ClientStream(Stream):
 
     def drop(self) -> None:
         """Cancel the call and do not wait for it: nobody is there to read it any more."""
-        task, channel = self._task, self._channel
-        if task is not None and channel is not None and not task.done():
-            channel.abandoned = True
-            channel.buffer.clear()
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and has cancelled it itself
-                task.get_loop().call_soon_threadsafe(_cancel, task)
+        drop(self)
         self._plan.end()
+
+
+def drop(stream: Stream) -> None:
+    """Cancel the call of *stream* and do not wait for it."""
+    task, channel = stream._task, stream._channel
+    if task is not None and channel is not None and not task.done():
+        channel.abandoned = True
+        channel.buffer.clear()
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and has cancelled it itself
+            task.get_loop().call_soon_threadsafe(_cancel, task)
 
 
 _dropped: set[asyncio.Task[None]] = set()  # kept alive until they have cleaned up

@@ -90,7 +90,10 @@ def arguments_of(function: Callable[..., Any], name: str, local: Mapping[str, An
         fields.append((parameter.name, annotation, msgspec.field(default_factory=_left_out)))
     for field, annotation, _ in fields:
         _components(annotation, f"parameter {field!r} of tool {name!r}")
-    kind = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
+    try:
+        kind = msgspec.defstruct(f"{name}_arguments", fields, kw_only=True, forbid_unknown_fields=True)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"tool {name!r} has parameters of which no schema can be made ({error})") from error
     schema = schema_of(kind, f"tool {name!r}")
     del schema["title"]
     for field, default in defaults.items():

@@ -29,6 +29,7 @@ from .call import Call, Ledger
 from .errors import InvalidRequestError
 from .identity import IRRELEVANT, IRRELEVANT_HEADERS, differences, digest
 from .messages import Message, Text, ToolCall, ToolResult, Usage
+from .secret import names_credential
 from .sink import Sink, Writer
 
 __all__ = [
@@ -396,10 +397,7 @@ def _tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
 _NO_HEADERS: Mapping[str, str] = _FrozenDict()
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_NOT_THE_CALLERS = frozenset(
-    {"api-key", "authorization", "connection", "content-length", "content-type", "cookie", "host", "x-api-key"}
-    | {"proxy-authorization", "transfer-encoding"}
-)
+_NOT_THE_CALLERS = frozenset({"connection", "content-length", "content-type", "host", "transfer-encoding"})
 
 
 def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -409,7 +407,7 @@ def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise InvalidRequestError(f"headers must have names of letters, digits and '-', got {name!r}")
-        if name.lower() in _NOT_THE_CALLERS:
+        if name.lower() in _NOT_THE_CALLERS or names_credential(name):
             raise InvalidRequestError(f"headers may not set {name!r}; the transport does: pass it there")
         if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise InvalidRequestError(f"headers[{name!r}] must be Latin-1 text without control characters; encode it")

@@ -21,11 +21,17 @@ from typing import Any
 
 from .errors import ConfigurationError
 
-__all__ = ["Secret", "mask"]
+__all__ = ["Secret", "mask", "names_credential"]
 
+_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 _PUBLIC_PREFIX = re.compile(r"[A-Za-z]{2,4}[-_]")
 _SHORTEST_WITH_PREFIX = 16
 """A shorter key has too little left for a part of it to be shown."""
+
+
+def names_credential(header: str) -> bool:
+    """Whether a header of this name says who somebody is, so that nobody else may see or send its value."""
+    return bool(_CREDENTIAL.search(header)) and header.lower() != "idempotency-key"
 
 
 class Secret:

@@ -142,6 +142,7 @@ def test_a_stack_can_be_closed_at_the_end() -> None:
     check_quiet(ended, "hello\nclosed\n")
 
 
+@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="no thread can be started once the main one has ended")
 def test_threads_that_outlive_the_main_one_are_served() -> None:
     """The interpreter waits for them, and so does the loop: what looks up names in a thread works too."""
     ended = run("""
@@ -325,9 +326,10 @@ def test_a_child_that_ends_in_order_says_nothing() -> None:
         client = Client(hello, model="m").blocking()
         client.chat("hi")
         pid = os.fork()
-        print(client.chat("hi").text, flush=True)
+        text = client.chat("hi").text
         if pid:
             assert os.waitpid(pid, 0)[1] == 0
+        print(text, flush=True)
     """)
 
     check_quiet(ended, "hello\nhello\n")

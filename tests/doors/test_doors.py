@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -16,14 +18,17 @@ import pytest
 from llamina import (
     Cache,
     CircuitBreaker,
+    ConfigurationError,
     Dedup,
     LLMError,
+    NetworkError,
     RateLimitError,
     Request,
     RequestTimeoutError,
     Response,
     Retry,
     ServerError,
+    TextDelta,
     build_stack,
     doors,
 )
@@ -519,3 +524,191 @@ def test_threads_share_the_loop_of_the_stack() -> None:
             thread.join()
 
     assert (texts, len(provider.requests)) == (["hello"] * 16, 1)
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "httpx2"])
+def test_every_method_is_passed_on(kind: str) -> None:
+    """Deleting and asking whether something is there have no body to answer with."""
+
+    async def main() -> list[tuple[str, str]]:
+        async with SimulatedProvider([]) as provider:
+            settings = {"base_url": provider.base_url, "api_key": "sk-real"}
+            kinds = {"openai": OpenAITransport, "anthropic": AnthropicTransport}
+            transport = kinds[kind](**settings) if kind in kinds else HTTPTransport(**settings)
+            for method in ("GET", "DELETE", "PUT", "PATCH"):
+                answer = await transport.forward(method, "/v1/files/f", "", {}, b"{}" if method == "PUT" else b"")
+                await answer.close()
+            await transport.aclose()
+            return [(request.method, request.path) for request in provider.requests]
+
+    seen = asyncio.run(main())
+
+    assert [method for method, _ in seen] == ["GET", "DELETE", "PUT", "PATCH"]
+    assert all(path.endswith("/v1/files/f") for _, path in seen)
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example/x", "/v1//evil.example/x", "/v1/files/..%2F..%2Fx", "/v1/a%3Fb", "/v1/a%23b"]
+)
+def test_what_passes_through_stays_at_the_address_of_the_transport(path: str) -> None:
+    """Whatever the app has in an id, percent-encoded, is still that id at the provider."""
+    provider = Passed()
+    transport = HTTPTransport(base_url="https://provider.example/v1", api_key="sk-real", client=provider.client)
+
+    doors.httpx2_client(build_stack([], transport)).get(
+        httpx2.URL("https://any" + path if path[1] != "/" else f"https://any{path}")
+    )
+
+    (seen,) = provider.seen
+    assert seen.url.host == "provider.example"
+    assert seen.url.raw_path.decode().startswith("/v1/")
+    assert path.rpartition("/")[2] in seen.url.raw_path.decode()
+
+
+def test_credentials_of_the_app_do_not_reach_the_provider() -> None:
+    """Neither with a call nor with what is passed on; those of the transport stay in their place."""
+    provider = Passed(body=b'{"object": "list", "data": []}')
+    transport = HTTPTransport(
+        base_url="https://provider.example/v1", headers={"x-goog-api-key": "real"}, client=provider.client
+    )
+    client = sync_app(build_stack([], transport), organization="org-app")
+    mine = {"x-goog-api-key": "of-the-app", "x-auth-token": "of-the-app", "cookie": "of=the-app"}
+
+    client.models.list(extra_headers=mine)
+    with pytest.raises(openai.APIStatusError):  # the answer is no completion
+        client.with_options(max_retries=0).chat.completions.create(**HI, extra_headers=mine)
+
+    for seen in provider.seen:
+        assert seen.headers["x-goog-api-key"] == "real"
+        assert "of-the-app" not in str(seen.headers)
+        assert "org-app" not in str(seen.headers)
+
+
+def test_a_body_that_breaks_off_on_its_way_through_shows_no_key() -> None:
+    """The SDK raises its own exception, and no frame or cause of it holds the key."""
+
+    class Breaks(httpx2.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            yield b'{"object'
+            raise httpx2.ReadError("cut")
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=Breaks(), headers={"content-type": "application/json"})
+
+    own = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    stack = build_stack([], HTTPTransport(base_url="https://provider.example/v1", api_key="sk-canary-1", client=own))
+
+    with pytest.raises(openai.APIConnectionError) as raised:
+        sync_app(stack, max_retries=0).models.list()
+
+    shown = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
+    assert "sk-canary-1" not in shown
+
+
+def test_a_thread_in_the_assistants_api_is_no_message_of_anthropic() -> None:
+    """Only the path of the Messages API is that of the Messages API."""
+    provider = Passed(body=b'{"id": "msg_1", "object": "thread.message"}')
+    transport = HTTPTransport(base_url="https://provider.example/v1", client=provider.client)
+
+    doors.httpx2_client(build_stack([], transport)).post("https://any/v1/threads/t/messages", json={"content": "x"})
+
+    assert provider.seen[0].url.path == "/v1/threads/t/messages"
+
+
+def test_a_held_stream_stays_held_behind_a_door() -> None:
+    """The timeout that SDKs always send changes nothing about how the stack delivers."""
+
+    async def liar(request: Request) -> Response:
+        await request.begin().send(TextDelta("LIE"))
+        return Response.of("truth")
+
+    texts = []
+    with pytest.raises(openai.APIError):
+        for chunk in sync_app(build_stack([], liar, hold_streams=True)).chat.completions.create(**HI, stream=True):
+            texts += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+
+    assert texts == []
+
+
+def test_what_was_lost_is_remembered_without_the_prompt() -> None:
+    """An outage with long prompts fills no memory."""
+
+    async def main() -> int:
+        async def down(request: Request) -> Response:
+            raise NetworkError("down")
+
+        door = doors.httpx2_async_client(down)
+        for number in range(3):
+            body = {"model": "m", "messages": [{"role": "user", "content": f"{number} canary-prompt"}]}
+            with pytest.raises(httpx2.ReadError):
+                await door.post("http://any/v1/chat/completions", json=body)
+        gc.collect()
+        return sum(b"canary-prompt" in each for each in gc.get_objects() if isinstance(each, bytes))
+
+    assert asyncio.run(main()) == 0
+
+
+def test_a_lost_request_that_is_sent_anew_is_asked_anew() -> None:
+    """Only what an SDK repeats of its own accord is answered from memory."""
+    fake = FakeTransport([NetworkError("down"), "hello"])
+    client = sync_app(fake, max_retries=0)
+
+    with pytest.raises(openai.APIConnectionError):
+        client.chat.completions.create(**HI)
+
+    assert client.chat.completions.create(**HI).choices[0].message.content == "hello"
+
+
+def test_a_stream_that_the_app_forgets_is_cancelled() -> None:
+    """Its place is free for the next call."""
+
+    async def main() -> str | None:
+        async with SimulatedProvider([["a", asyncio.Event(), "never"], "hello"]) as provider:
+            transport = HTTPTransport(base_url=provider.base_url, max_connections=1)
+            client = app(build_stack([], transport))
+            stream = await client.chat.completions.create(**HI, stream=True)
+            iterator = stream.response
+            del stream, iterator
+            gc.collect()
+            answer = await client.chat.completions.create(**HI)
+            await transport.aclose()
+            return answer.choices[0].message.content
+
+    assert asyncio.run(main()) == "hello"
+
+
+@pytest.mark.parametrize("name", ["transport", "proxy", "mounts"])
+def test_a_setting_that_leads_past_the_stack_is_refused(name: str) -> None:
+    """The message says where it belongs."""
+    with pytest.raises(ConfigurationError, match="past the stack"):
+        doors.httpx2_client(FakeTransport("x"), **{name: "http://proxy"})
+
+
+@pytest.mark.parametrize("wrong", [Retry(), build_stack([], FakeTransport("x")).blocking(), Retry, "stack"])
+def test_what_is_no_stack_is_refused_when_the_door_is_built(wrong: Any) -> None:
+    """A layer alone, a face, a class: the message shows what to write."""
+    with pytest.raises(ConfigurationError, match="a door"):
+        doors.httpx2_async_client(wrong)
+
+
+@pytest.mark.parametrize("seconds", [0.0, float("inf")])
+def test_an_odd_timeout_of_the_client_is_understood(seconds: float) -> None:
+    """None at all is no limit; one that is over at once is a timeout, not a failure of the server."""
+    script = [[60, "never"]] if seconds == 0.0 else "hello"
+    client = doors.httpx2_client(FakeTransport(script), timeout=httpx2.Timeout(seconds))
+
+    if seconds == 0.0:
+        with pytest.raises(httpx2.ReadTimeout):
+            client.post("http://any/v1/chat/completions", json=HI)
+    else:
+        assert client.post("http://any/v1/chat/completions", json=HI).status_code == 200
+
+
+def test_work_in_the_background_of_the_provider_passes_through() -> None:
+    """An answer that is fetched later is no call that a layer could follow."""
+    provider = Passed(body=b'{"id": "resp_1", "object": "response", "status": "queued"}')
+    transport = HTTPTransport(base_url="https://provider.example/v1", wire="responses", client=provider.client)
+
+    answer = sync_app(build_stack([], transport)).responses.create(model="m", input="hi", background=True)
+
+    assert answer.status == "queued"

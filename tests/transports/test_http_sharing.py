@@ -194,3 +194,20 @@ def test_a_forked_child_can_close_the_transport() -> None:
             return status
 
     assert asyncio.run(scenario()) == 0
+
+
+def test_closing_from_another_thread_does_not_wait_for_a_loop_that_is_held_up() -> None:
+    """A notebook: the cell's thread closes, while its own loop, which opened connections, waits for it."""
+
+    async def cell(url: str) -> str:
+        transport = HTTPTransport(base_url=url)
+        stack = build_stack([], transport)
+        await stack(Request.chat("sim", "hi"))
+        with stack.blocking() as face:
+            text = face(Request.chat("sim", "hi")).text
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))  # the loop goes on, and closes
+        return text
+
+    provider = SimulatedProvider("hello")
+    with provider.in_thread() as url:
+        assert asyncio.run(cell(url)) == "hello"

@@ -7,11 +7,13 @@ An answer goes out when it is there, a stream event by event, each as it comes: 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+from llamina._client_stream import drop
 from llamina.errors import LLMError
 from llamina.events import Event
 from llamina.protocol import Handler
@@ -19,13 +21,14 @@ from llamina.stack import Stack
 from llamina.stream import Stream
 
 from ._door import Door, Incoming, Turn, is_lost
-from ._http import incoming_of, lost, response_of
+from ._http import check_settings, incoming_of, lost, response_of
 
 __all__ = ["async_client"]
 
 
 def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) -> Any:
     """An AsyncClient of *family* whose requests go through *stack*; *settings* are the client's own."""
+    check_settings(settings)
     module = importlib.import_module(family)
     door = Door(stack)
 
@@ -37,12 +40,14 @@ def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) 
         if forward is None:
             return response_of(module, door.unknown(incoming))
         try:
-            answer = await forward(incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body)
+            answer = await forward(
+                incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body, incoming.timeout
+            )
         except LLMError as error:
             if not is_lost(error):
                 return response_of(module, door.failed(incoming, error))
             raise lost(module, error, request) from error
-        return module.Response(answer.status, headers=answer.headers, stream=PassedStream(answer))
+        return module.Response(answer.status, headers=answer.headers, stream=PassedStream(module, answer, request))
 
     class DoorStream(_Frames, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         pass
@@ -84,16 +89,31 @@ def async_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) 
 class _Passed:
     """The body of an answer that is passed on, piece by piece."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, module: Any, answer: Any, request: Any) -> None:
+        self._module = module
         self._answer = answer
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._open = True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while piece := await self._answer.read():
-            yield piece
+        try:
+            while piece := await self._answer.read():
+                yield piece
+        except LLMError as error:
+            raise lost(self._module, error, self._request) from error
 
     async def aclose(self) -> None:
         """Give the connection back, or cut it."""
-        await self._answer.close()
+        if self._open:
+            self._open = False
+            await self._answer.close()
+
+    def __del__(self) -> None:
+        if self._open and not self._loop.is_closed():  # an app that forgot it
+            answer = self._answer
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(answer.close()))
 
 
 async def _begun(stream: Stream) -> tuple[Stream, Event | None]:
@@ -130,6 +150,9 @@ class _Frames:
                 raise lost(self._module, error, self._request) from error
             end = turn.broken(error)
         yield end
+
+    def __del__(self) -> None:
+        drop(self._stream)  # an app that forgot it: nobody will close it any more
 
     async def aclose(self) -> None:
         """Leave the stream: what is still in flight is cancelled, and waited for."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from llamina._client_plan import stack_of
 from llamina.errors import InvalidRequestError, LLMError, NetworkError, NotFoundError, RequestTimeoutError
 from llamina.events import Event
 from llamina.layers.timeout import Timeout
@@ -41,7 +42,11 @@ _OF_THE_SDK = frozenset(
     | {"openai-organization", "openai-project"}
 )
 _REMEMBERED = 256
-"""Lost requests, and limits of time, that one door keeps in mind."""
+"""Limits of time for which one door keeps a stack."""
+_FRESH = 60.0
+"""Seconds in which an SDK repeats what was lost, if it does; it waits 8 at most between two tries."""
+_MOST_LOST = 65_536
+"""Lost requests that one door keeps in mind."""
 
 
 class Incoming(NamedTuple):
@@ -53,6 +58,9 @@ class Incoming(NamedTuple):
     body: bytes
     timeout: float | None = None
     query: str = ""
+
+    def __repr__(self) -> str:
+        return f"Incoming({self.method} {self.path}, {len(self.body)} bytes)"  # headers hold a key, the body a prompt
 
     @property
     def key(self) -> bytes:
@@ -72,6 +80,9 @@ class Reply(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     outcome: Response | LLMError | None = None
+
+    def __repr__(self) -> str:
+        return f"Reply({self.status}, {len(self.body)} bytes)"
 
 
 def is_lost(error: LLMError) -> bool:
@@ -187,9 +198,9 @@ class Door:
     """One stack, behind the HTTP clients that are made for it."""
 
     def __init__(self, stack: Stack | Handler) -> None:
-        self.stack = stack if isinstance(stack, Stack) else build_stack([], stack)
+        self.stack = stack_of(stack, "a door")
         self._bounded: OrderedDict[tuple[float, bool], Stack] = OrderedDict()
-        self._lost: OrderedDict[bytes, Exception] = OrderedDict()
+        self._lost: OrderedDict[bytes, tuple[float, Exception]] = OrderedDict()
 
     def read(self, incoming: Incoming) -> Turn | Reply | None:
         """The turn of *incoming*; a Reply where it is no request that a stack can take; None where it is none at all.
@@ -200,12 +211,22 @@ class Door:
         wire = find_wire(incoming.method, incoming.path)
         if wire is None:
             return None
-        if incoming.is_repeated and (lost := self._lost.get(incoming.key)) is not None:
-            raise lost.copy() if isinstance(lost, LLMError) else lost
+        if incoming.is_repeated and (known := self._lost.get(incoming.key)) is not None:
+            since, lost = known
+            if time.monotonic() - since <= _FRESH:
+                self._lost[incoming.key] = (time.monotonic(), lost)
+                self._lost.move_to_end(incoming.key)
+                raise lost.copy() if isinstance(lost, LLMError) else lost
+        if incoming.headers.get("content-encoding", "identity") != "identity":
+            return _refused(
+                wire, InvalidRequestError("the body of the request is compressed; a door reads it as it is")
+            )
         try:
             body = msgspec.json.decode(incoming.body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _refused(wire, InvalidRequestError("the body of the request is no JSON"))
+        if isinstance(body, dict) and body.get("background") is True and self.forward is not None:
+            return None  # an answer that is fetched later is no call that a layer could follow
         try:
             request = wire.codec.decode_request(body).evolve(
                 tags=tags_of(incoming.headers), headers=_further(incoming.headers)
@@ -242,13 +263,22 @@ class Door:
         stack = self._bounded.get(key)
         if stack is None:
             limits = {"first_event": key[0], "idle": key[0]} if turn.streams else {"seconds": key[0]}
-            stack = self._bounded[key] = build_stack([Timeout(**limits, grace=None)], self.stack)
+            stack = self._bounded[key] = build_stack(
+                [Timeout(**limits, grace=None)],
+                self.stack,
+                hold_streams=self.stack._hold,
+                stream_buffer=self.stack._buffer,
+            )
             if len(self._bounded) > _REMEMBERED:
                 self._bounded.popitem(last=False)
         return stack
 
     def note_lost(self, turn: Turn, error: Exception) -> None:
         """Keep in mind what was given up, so that the SDK's own retries do not ask the provider again."""
-        self._lost[turn.incoming.key] = error
-        if len(self._lost) > _REMEMBERED:
+        # Without its traceback, whose frames hold the prompt.
+        kept = error.copy() if isinstance(error, LLMError) else error.with_traceback(None)
+        key, now = turn.incoming.key, time.monotonic()
+        self._lost[key] = (now, kept)
+        self._lost.move_to_end(key)
+        while now - next(iter(self._lost.values()))[0] > _FRESH or len(self._lost) > _MOST_LOST:
             self._lost.popitem(last=False)

@@ -7,6 +7,7 @@ What the app's thread does is wait, and make bytes of events; the stack runs in 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 from collections.abc import Iterator
@@ -20,13 +21,14 @@ from llamina.protocol import Handler
 from llamina.stack import Stack
 
 from ._door import Door, Incoming, Turn, is_lost
-from ._http import incoming_of, lost, response_of
+from ._http import check_settings, incoming_of, lost, response_of
 
 __all__ = ["sync_client"]
 
 
 def sync_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) -> Any:
     """A Client of *family* whose requests go through *stack*; *settings* are the client's own."""
+    check_settings(settings)
     module = importlib.import_module(family)
     door = Door(stack)
 
@@ -39,13 +41,19 @@ def sync_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) -
             return response_of(module, door.unknown(incoming))
         try:
             answer = background().run(
-                forward, incoming.method, incoming.path, incoming.query, incoming.headers, incoming.body
+                forward,
+                incoming.method,
+                incoming.path,
+                incoming.query,
+                incoming.headers,
+                incoming.body,
+                incoming.timeout,
             )
         except LLMError as error:
             if not is_lost(error):
                 return response_of(module, door.failed(incoming, error))
             raise lost(module, error, request) from error
-        return module.Response(answer.status, headers=answer.headers, stream=PassedStream(answer))
+        return module.Response(answer.status, headers=answer.headers, stream=PassedStream(module, answer, request))
 
     class DoorStream(_Frames, module.SyncByteStream):  # type: ignore[misc, name-defined]
         pass
@@ -88,16 +96,30 @@ def sync_client(family: str, stack: Stack | Handler, settings: dict[str, Any]) -
 class _Passed:
     """The body of an answer that is passed on, piece by piece."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, module: Any, answer: Any, request: Any) -> None:
+        self._module = module
         self._answer = answer
+        self._request = request
+        self._home = background()
+        self._open = True
 
     def __iter__(self) -> Iterator[bytes]:
-        while piece := background().run(self._answer.read):
-            yield piece
+        try:
+            while piece := self._home.run(self._answer.read):
+                yield piece
+        except LLMError as error:
+            raise lost(self._module, error, self._request) from error
 
     def close(self) -> None:
         """Give the connection back, or cut it."""
-        background().run(self._answer.close)
+        if self._open:
+            self._open = False
+            self._home.run(self._answer.close)
+
+    def __del__(self) -> None:
+        if self._open:  # an app that forgot it; garbage is collected in any thread, so nobody waits
+            answer = self._answer
+            self._home.post(lambda: asyncio.ensure_future(answer.close()))
 
 
 def _begun(stream: BlockingStream) -> tuple[BlockingStream, Event | None]:

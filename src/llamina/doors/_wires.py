@@ -69,7 +69,9 @@ _WIRES = (
     ServerWire(
         "embeddings", "/embeddings", "llamina.wire.openai_embeddings", "", "x-request-id", named=False, done=b""
     ),
-    ServerWire("anthropic", "/messages", "llamina.wire.anthropic_messages", "msg_", "request-id", named=True, done=b""),
+    ServerWire(
+        "anthropic", "/v1/messages", "llamina.wire.anthropic_messages", "msg_", "request-id", named=True, done=b""
+    ),
 )
 
 
@@ -83,4 +85,4 @@ def find_wire(method: str, path: str) -> ServerWire | None:
 
 def shape_of(path: str, headers: Mapping[str, str]) -> ServerWire:
     """The wire in whose shape a failure is said to who asked for *path*, when the path itself tells nothing."""
-    return _WIRES[3] if "anthropic-version" in headers or "/messages" in path else _WIRES[0]
+    return _WIRES[3] if "anthropic-version" in headers or "/v1/messages" in path else _WIRES[0]

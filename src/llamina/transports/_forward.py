@@ -14,8 +14,11 @@ The one surprise: `/v1` at the beginning of a path counts once, whichever of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit, urlunsplit
+
+from llamina.errors import LLMError
+from llamina.secret import names_credential
 
 from ._engines import Answer
 
@@ -35,11 +38,11 @@ _OWN = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
-        # Who the app says it is: the transport has a key of its own.
-        "api-key",
-        "authorization",
-        "cookie",
-        "x-api-key",
+        # Whose account it is goes with the key, and the transport has a key of its own.
+        "openai-organization",
+        "openai-project",
+        # The client that sends says what it can read.
+        "accept-encoding",
     }
 )
 _DECODED = frozenset(
@@ -50,16 +53,27 @@ _DECODED = frozenset(
 class Forwarded:
     """The answer to a request that was passed on; its body is read piece by piece and is not compressed."""
 
-    __slots__ = ("_answer", "headers", "status")
+    __slots__ = ("_answer", "_failed", "headers", "status")
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, failed: Callable[[Exception], LLMError | None]) -> None:
         self._answer = answer
+        self._failed = failed
         self.status = answer.status
         self.headers = {name: value for name, value in answer.headers.items() if name not in _DECODED}
 
     async def read(self) -> bytes:
-        """The next piece of the body, b"" at its end."""
-        return await self._answer.read()
+        """The next piece of the body, b"" at its end.
+
+        Raises:
+            LLMError: it broke off.
+        """
+        try:
+            return await self._answer.read()
+        except Exception as error:
+            failure = self._failed(error)
+            if failure is None:
+                raise
+        raise failure  # outside of the block: the client's error, as its context, holds the key
 
     async def close(self) -> None:
         """Give the connection back, or cut it if the body was not read to its end."""
@@ -69,7 +83,11 @@ class Forwarded:
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of a request that are passed on: those that are not of one connection, of llamina, or a key."""
     lower = {name.lower(): value for name, value in headers.items()}
-    return {name: value for name, value in lower.items() if name not in _OWN and not name.startswith("x-llamina-")}
+    return {
+        name: value
+        for name, value in lower.items()
+        if name not in _OWN and not name.startswith("x-llamina-") and not names_credential(name)
+    }
 
 
 def address_of(known: str, wire_path: str, path: str, query: str) -> str:

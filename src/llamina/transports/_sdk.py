@@ -1,6 +1,6 @@
 """The official SDKs as engines: the SDK prepares and sends the request, and gives back the raw HTTP response.
 
-    engine = SDKEngine(client, own=False, options={}, asked={"cast_to": httpx2.Response, "stream": True})
+    engine = SDKEngine(client, own=False, options={}, sdk="openai", asked={...})
     answer = await engine.post("/chat/completions", body, connect=10.0, read=600.0)
 
 So everything behind the request (reading, decoding, limits, errors) is the same as without an SDK, and none of the
@@ -98,13 +98,17 @@ class SDKEngine:
     """Posts through a client of an SDK.
 
     Args:
-        own: whether it was built here, round a `SpreadClient`.
+        sdk: the package; own: whether it was built here, round a `SpreadClient`.
         options: further options of each request, as the SDK calls them.
         asked: how the client's `post` is asked for a response that is not read.
     """
 
-    def __init__(self, client: Any, *, own: bool, options: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    def __init__(
+        self, client: Any, *, sdk: str, own: bool, options: Mapping[str, Any], asked: Mapping[str, Any]
+    ) -> None:
         from . import _spread
+
+        self._sdk = sdk
 
         self._client = client
         self._own = own
@@ -151,15 +155,17 @@ class SDKEngine:
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect: float, read: float
     ) -> Answer:
-        """Send any request to the path *url*; the SDK's methods without a body send none."""
+        """Send any request to the path *url*."""
         # The SDK says of itself what it wants known; what the app's SDK said of itself is not its word.
         named = {name: value for name, value in headers.items() if not name.startswith(("x-stainless-", "user-agent"))}
         options = {**self._options, "timeout": self._timeout(read, connect=connect)}
         options["headers"] = {**(options.get("headers") or {}), **named}
-        call = getattr(self._client, method.lower())
-        content = {"content": body} if body and method in ("POST", "PUT", "PATCH") else {}
+        # The SDK's methods by name have no body, or no stream, for some of them; `request` takes what they make.
+        models = importlib.import_module(f"{self._sdk}._models")
+        wanted = models.FinalRequestOptions.construct(method=method.lower(), url=url, content=body or None, **options)
+        asked = dict(self._asked)
         try:
-            response = await call(url, options=options, **self._asked, **content)
+            response = await self._client.request(asked.pop("cast_to"), wanted, **asked)
         except Exception as error:
             answer = self._refusal_in(error)
             if answer is None:

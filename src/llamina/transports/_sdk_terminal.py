@@ -130,7 +130,7 @@ class SDKTerminal(Terminal):
             kind: peer._replace(secrets=tuple(dict.fromkeys([*peer.secrets, *found])))
             for kind, peer in self._peers.items()
         }
-        return SDKEngine(client, own=own, options=self._options(), asked=self._asked())
+        return SDKEngine(client, sdk=self._sdk, own=own, options=self._options(), asked=self._asked())
 
     def __repr__(self) -> str:
         return self._shown(

@@ -17,14 +17,13 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from llamina.errors import ConfigurationError
-from llamina.secret import Secret
+from llamina.secret import Secret, names_credential
 
 from ._wires import Wire
 
 __all__ = ["check_headers", "check_url", "is_credential", "key_header", "sendable", "to_headers", "to_secret", "url_of"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CREDENTIAL = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 _FORBIDDEN = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 _ANTHROPIC_VERSION = "2023-06-01"
 
@@ -96,7 +95,7 @@ def url_of(address: SplitResult, wire: Wire, owner: str) -> str:
 
 def is_credential(name: object, value: object) -> bool:
     """Whether a header's value must not be shown, by the header's name."""
-    return isinstance(name, str) and isinstance(value, str) and value != "" and bool(_CREDENTIAL.search(name))
+    return isinstance(name, str) and isinstance(value, str) and value != "" and names_credential(name)
 
 
 def key_header(api_key: Secret | None, wire: str, owner: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ the first call in it; those of a parent process are neither used nor closed in a
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Mapping
 from typing import NoReturn
@@ -32,6 +33,9 @@ from ._forward import Forwarded, address_of, passed_on
 from ._target import to_headers
 
 __all__ = ["Terminal"]
+
+_PATIENCE = 1.0
+"""Seconds to wait for another thread's loop to close its connections."""
 
 
 @define(eq=False, slots=False, repr=False)
@@ -82,8 +86,18 @@ class Terminal:
             connect, read = min(connect, remaining), min(read, remaining)
         return await Exchange(peer, request, connect=connect, read=read).run(engine)
 
-    async def forward(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Forwarded:
+    async def forward(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout: float | None = None,
+    ) -> Forwarded:
         """Pass a request on that is no call of a model, to the address of this transport and with its key.
+
+        *path* is percent-encoded; *timeout* bounds each wait, in seconds.
 
         Raises:
             LLMError: no answer came.
@@ -94,9 +108,12 @@ class Terminal:
         peer = next(iter(self._peers.values()))
         url = address_of(peer.url, peer.wire.path, path, query)
         failure: Exception | None
+        connect, read = self.connect_timeout, self.read_timeout
+        if timeout is not None:
+            connect, read = min(connect, timeout), min(read, timeout)
         try:
-            answer = await engine.send(method, url, passed_on(headers), body, self.connect_timeout, self.read_timeout)
-            return Forwarded(answer)
+            answer = await engine.send(method, url, passed_on(headers), body, connect, read)
+            return Forwarded(answer, functools.partial(failure_of, host=peer.host, secrets=peer.secrets))
         except Exception as error:
             failure = error if isinstance(error, LLMError) else None
             failure = failure or failure_of(error, host=peer.host, secrets=peer.secrets)
@@ -143,7 +160,9 @@ class Terminal:
             if loop is here:
                 await engine.aclose()
             elif loop.is_running():  # of another thread: a connection is closed by the loop that opened it
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.aclose(), loop))
+                closing = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.aclose(), loop))
+                # That thread may be the one that waits for this: then its loop closes them when it goes on.
+                await asyncio.wait([closing], timeout=_PATIENCE)
 
     def _shown(self, provider: str, url: str | None, key: Secret | None, detail: str) -> str:
         """A repr: neither the key, nor a header, nor the query of the address."""
