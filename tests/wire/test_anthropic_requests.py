@@ -101,6 +101,11 @@ def test_a_native_system_prompt_comes_before_the_messages() -> None:
         ([Message.user(File(b"\xff", "text/plain"))], "UTF-8"),
         ([Message.assistant(ToolCall("1", "f", "{bad")), "hi"], "'f'.*no JSON object"),
         ([Message.assistant(ToolCall("1", "f", "[1]")), "hi"], "'f'.*no JSON object"),
+        ([Message.assistant(ToolCall("1", "f", {"a": 1})), "hi"], "arguments_text.*got dict"),  # type: ignore[arg-type]
+        ([Message.tool(ToolResult("1", None))], "ToolResult.content.*got NoneType"),  # type: ignore[arg-type]
+        ([{"role": "function", "name": "f", "content": "x"}], "role 'function'.*ToolResult"),
+        ([{"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}, "hi"], "function_call.*ToolCall"),
+        ([Message.user(UnknownPart("secret words"))], "must be a mapping.*got str"),
         ([Message.user(UnknownPart({"type": "x"}, "chat"))], "came from the chat wire"),
         ([Message.user(Text("x", {"cache_control": 1}))], "no wire"),
     ],
@@ -276,7 +281,12 @@ def test_without_tools_nothing_is_said_of_parallel_calls() -> None:
     ("params", "fields"),
     [
         ({"max_completion_tokens": 7}, {"max_tokens": 7}),
-        ({"max_tokens": 5, "max_completion_tokens": 7}, {"max_tokens": 5}),
+        ({"max_tokens": 5, "max_completion_tokens": 7}, {"max_tokens": 7}),
+        ({"service_tier": "default"}, {"service_tier": "standard_only"}),
+        ({"service_tier": "auto"}, {"service_tier": "auto"}),
+        ({"service_tier": "of_tomorrow"}, {"service_tier": "of_tomorrow"}),
+        ({"service_tier": None}, {}),
+        ({"tools": None}, {}),
         ({"max_tokens": None}, {"max_tokens": DEFAULT_MAX_TOKENS}),
         ({"stop": "END"}, {"stop_sequences": ["END"]}),
         ({"stop": ["a", "b"]}, {"stop_sequences": ["a", "b"]}),
@@ -369,7 +379,37 @@ def test_a_server_refuses_what_is_no_request(body: Any, words: str) -> None:
         decode_request(body)
 
 
+@pytest.mark.parametrize(
+    "blank",
+    [
+        Text(""),
+        Text(" \n"),
+        UnknownPart({"type": "refusal", "refusal": ""}, "chat"),
+        UnknownPart({"type": "refusal"}, "responses"),
+    ],
+)
+def test_a_blank_text_is_left_out(blank: Any) -> None:
+    """The provider refuses a block without a letter; an answer of nothing else is left out whole."""
+    picture = Image(b"x", "image/png")
+
+    said = turns(
+        Message.user(blank, picture), Message.assistant(blank), Message.tool(ToolResult("1", (blank, picture)))
+    )
+
+    assert [[block["type"] for block in turn["content"]] for turn in said] == [["image"], ["tool_result"]]
+    assert [block["type"] for block in said[1]["content"][0]["content"]] == ["image"]
+
+
+def test_a_result_of_blank_text_has_no_content() -> None:
+    """It is the same as one that brings nothing."""
+    said = turns(Message.tool(ToolResult("1", (Text(""), Text(" ")))))
+
+    assert said[0]["content"] == [{"type": "tool_result", "tool_use_id": "1"}]
+
+
 WORDS = st.text(min_size=1, max_size=8)
+IDS = st.from_regex(r"[a-zA-Z0-9_-]{1,8}", fullmatch=True)
+"""Ids of calls in the form that the provider takes."""
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | WORDS,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2),
@@ -393,12 +433,12 @@ PICTURE = st.sampled_from(
     ]
 )
 TEXTS = block("text", text=st.text(max_size=5))
-RESULTS = block("tool_result", tool_use_id=WORDS, content=st.one_of(WORDS, st.lists(TEXTS, max_size=2)))
+RESULTS = block("tool_result", tool_use_id=IDS, content=st.one_of(WORDS, st.lists(TEXTS, max_size=2)))
 BLOCKS = st.one_of(
     TEXTS,
     block("image", source=PICTURE),
     block("document", source=PICTURE, title=st.none() | WORDS),
-    block("tool_use", id=WORDS, name=WORDS, input=st.dictionaries(WORDS, VALUES, max_size=2)),
+    block("tool_use", id=IDS, name=WORDS, input=st.dictionaries(WORDS, VALUES, max_size=2)),
     RESULTS,
     block("thinking", thinking=WORDS, signature=st.text(max_size=3)),
     block("redacted_thinking", data=WORDS),
@@ -431,6 +471,7 @@ BODIES = st.fixed_dictionaries(
         "system": st.one_of(st.text(max_size=5), st.lists(TEXTS, max_size=2)),
         "stop_sequences": st.lists(WORDS, max_size=2),
         "temperature": st.floats(0, 1),
+        "service_tier": st.sampled_from(["auto", "standard_only", "of_tomorrow"]),
         "metadata": st.dictionaries(st.sampled_from(["user_id", "other"]), st.none() | WORDS),
         "tools": st.lists(TOOLS, max_size=2),
         "tool_choice": st.builds(

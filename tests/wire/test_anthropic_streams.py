@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -538,3 +540,73 @@ def test_a_server_streams_what_came_from_another_wire() -> None:
             ToolCall("2", "g", '{"b":2}'),
         ),
     )
+
+
+def test_a_stream_may_end_as_those_of_openai_do() -> None:
+    """Some servers say `[DONE]` on every wire."""
+    decoder, _ = fed(start(), begin(0, type="text", text=""), text(0, "Hi"), end(0), last(), STOP)
+
+    assert decoder.feed_bytes(b"[DONE]") == []
+    assert decoder.finish().text == "Hi"
+
+
+def test_a_piece_that_does_not_say_its_type_is_read_wherever_it_stands() -> None:
+    """The first piece of a block and those that go on with it, as bytes and as decoded JSON."""
+    pieces = [{"index": 0, "delta": {"type": "text_delta", "text": word}} for word in ("a", "b", "c")]
+
+    decoder, _ = fed(start(), begin(0, type="text", text=""), *pieces)
+    events = decoder.feed(pieces[0])
+
+    assert events == [TextDelta("a")]
+    assert decoder.partial.text == "abca"
+
+
+def test_calls_that_are_open_at_once_are_looked_at_once() -> None:
+    """What a piece costs does not grow with the calls that are open: no block is compared with those before it."""
+    looks: list[int] = []
+
+    class Watched(deque[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            looks.append(len(self))
+            return super().__iter__()
+
+    decoder = StreamDecoder()
+    decoder._order._queue = Watched()
+    begun = [begin(index, type="tool_use", id=f"t{index}", name="f", input={}) for index in range(50)]
+
+    for event in [
+        start(),
+        *begun,
+        *[arguments(index, "{}") for index in range(50)],
+        *[end(index) for index in range(50)],
+    ]:
+        decoder.feed(event)
+
+    assert looks == []
+    assert len(decoder.partial.message.tool_calls) == 50
+
+
+def test_what_waits_is_freed_in_the_order_in_which_it_began() -> None:
+    """Calls behind a text go on together when it ends, up to the next text."""
+    call = {"type": "tool_use", "name": "f", "input": {}}
+
+    decoder, _ = fed(start(), begin(0, type="text", text="a"))
+    waiting = [decoder.feed(begin(1, id="x", **call)), decoder.feed(begin(2, id="y", **call))]
+    waiting += [decoder.feed(begin(3, type="text", text="b")), decoder.feed(arguments(2, "{}"))]
+    freed = decoder.feed(end(0))
+
+    assert waiting == [[], [], [], []]
+    assert [event.id or event.arguments for event in freed if type(event) is ToolCallDelta] == ["x", "y", "{}"]
+    assert decoder.feed(end(1)) == [ToolCallDelta(0, "{}")]
+    assert decoder.feed(end(2)) == [TextDelta("b")]
+
+
+def test_citations_that_came_are_not_changed_by_those_that_come() -> None:
+    """What an error shows of a stream is of its time."""
+    decoder, _ = fed(start(), begin(0, type="text", text="a", citations=[]))
+    decoder.feed(delta(0, "citations_delta", citation={"n": 1}))
+    before = decoder.partial
+    decoder.feed(delta(0, "citations_delta", citation={"n": 2}))
+
+    assert before.message.parts[0].raw == {"anthropic": {"citations": [{"n": 1}]}}  # type: ignore[union-attr]
+    assert decoder.partial.message.parts[0].raw == {"anthropic": {"citations": [{"n": 1}, {"n": 2}]}}  # type: ignore[union-attr]

@@ -329,3 +329,12 @@ def test_an_account_whose_sound_was_recounted_is_written_anew() -> None:
     written = encode_usage(Usage(9, 4, input_audio_tokens=2, raw=account))
 
     assert written["prompt_tokens_details"] == {"cached_tokens": 0, "audio_tokens": 2}
+
+
+def test_output_includes_reasoning_even_where_the_total_does_not() -> None:
+    """Thoughts are billed as output."""
+    said = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+    usage = decode_usage({**said, "completion_tokens_details": {"reasoning_tokens": 100}})
+
+    assert usage is not None
+    assert (usage.output_tokens, usage.reasoning_tokens) == (102, 100)

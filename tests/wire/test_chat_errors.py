@@ -163,3 +163,42 @@ def test_an_error_that_is_passed_on_shows_no_key() -> None:
     _, _, body = encode_error(ServerError("upstream refused sk-secret-123456789"))
 
     assert "sk-secret" not in str(body)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "hf_abcdefghijklmnopqrstuv",
+        "pplx-abcdef1234567890abcdef",
+        "nvapi-abc_def-1234",
+        "r8_abcdefghijklmnopqrst",
+        "AKIAIOSFODNN7EXAMPLE",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        "sk-or-v1-abcdefgh",
+    ],
+)
+def test_keys_of_many_providers_are_masked(key: str) -> None:
+    """Whoever echoes them."""
+    assert masked(f"bad key {key}, sorry") == "bad key ***, sorry"
+
+
+def test_a_word_is_no_key() -> None:
+    """A sentence stays what it was."""
+    sentence = "and/or-something, a risk-free word, the model pplx-7b-online, hf_transfer"
+
+    assert masked(sentence) == sentence
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"error": {"message": "deep", "code": "overloaded"}}},
+        {"error": {"error": {"error": {"message": "deep"}}, "code": "overloaded"}},
+        {"error": {"error": "deep", "code": "overloaded"}},
+    ],
+)
+def test_a_sentence_that_proxies_wrapped_is_found(body: dict[str, Any]) -> None:
+    """With the code, wherever that stands."""
+    error = read(500, body)
+
+    assert (error.message, error.code) == ("deep", "overloaded")

@@ -112,7 +112,7 @@ PARAMS = st.fixed_dictionaries(
     {},
     optional={
         "max_output_tokens": st.none() | st.integers(1, 9),
-        "tools": st.lists(TOOLS, max_size=2) | JSON,
+        "tools": st.lists(TOOLS, max_size=2) | JSON.filter(lambda tools: tools is not None),  # null asks for nothing
         "tool_choice": shape(("type", "function"), ("name", WORD)) | JSON,
         "text": st.fixed_dictionaries(
             {},
@@ -388,7 +388,9 @@ def test_what_the_api_cannot_do_is_named(name: str, value: Any) -> None:
         (Message.user(UnknownPart("no mapping")), "UnknownPart.raw"),
         (Message.user(UnknownPart({"type": "document"}, "anthropic")), "anthropic wire"),
         (Message.assistant(Image(url="https://a")), "Image of the assistant"),
-        (Message("user", (Text("x"),), "Ann"), "Message.name"),
+        (Message.assistant(Audio(b"x", "audio/wav")), "Audio of the assistant; send its transcript"),
+        (Message.tool(ToolResult("1", None)), "ToolResult.content must be text or parts, got NoneType"),  # type: ignore[arg-type]
+        (Message.of({"role": "function", "name": "f", "content": "x"}), "role 'function'"),
     ],
 )
 def test_what_cannot_be_said_is_named(message: Message, named: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx2
 import msgspec
-import openai
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,6 +122,7 @@ def test_the_official_sdk_accumulates_what_a_server_says(events: list[Event]) ->
 
 def accumulated(said: list[dict[str, Any]]) -> tuple[Any, list[str]]:
     """What the SDK makes of a stream: the final response, and the types of its events."""
+    httpx2, openai = pytest.importorskip("httpx2"), pytest.importorskip("openai")
     body = b"".join(
         [f"event: {each['type']}\n".encode() + b"data: " + msgspec.json.encode(each) + b"\n\n" for each in said]
     )
@@ -138,6 +138,7 @@ def accumulated(said: list[dict[str, Any]]) -> tuple[Any, list[str]]:
 
 def test_the_official_sdk_iterates_what_a_server_says() -> None:
     """Also without its helper that accumulates."""
+    httpx2, openai = pytest.importorskip("httpx2"), pytest.importorskip("openai")
     said = spoken([TextDelta("Hel"), TextDelta("lo")], Response.of("Hello", usage=Usage(3, 4), model="sim"))
     body = b"".join([b"data: " + msgspec.json.encode(each) + b"\n\n" for each in said])
     answer = httpx2.Response(200, content=body, headers={"content-type": "text/event-stream"})

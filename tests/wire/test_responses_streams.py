@@ -389,3 +389,89 @@ def test_thoughts_without_text_are_kept() -> None:
     decoder, _ = fed(*server_events(answer([item, {**item, "id": "rs_2"}])))
 
     assert [type(part) for part in decoder.finish().message.parts] == [Reasoning, Reasoning]
+
+
+def added(place: int, item: dict[str, Any]) -> dict[str, Any]:
+    """An item begins."""
+    return {"type": "response.output_item.added", "output_index": place, "item": {**item, "content": []}}
+
+
+def piece(place: int, text: str) -> dict[str, Any]:
+    """A piece of the text of an item."""
+    return {"type": "response.output_text.delta", "output_index": place, "content_index": 0, "delta": text}
+
+
+def whole(place: int, item: dict[str, Any]) -> dict[str, Any]:
+    """An item is done."""
+    return {"type": "response.output_item.done", "output_index": place, "item": item}
+
+
+INTERLEAVED = [
+    added(0, message("ab")),
+    added(1, message("xy")),
+    *[piece(at, word) for at, word in ((0, "a"), (1, "x"))],
+]
+INTERLEAVED += [piece(0, "b"), piece(1, "y")]
+
+
+def test_items_that_come_side_by_side_fold_to_the_whole_answer() -> None:
+    """One waits until the one before it is done; what can be said at once is."""
+    output = [message("ab"), message("xy")]
+    decoder, events = fed(*INTERLEAVED)
+
+    ended = [decoder.feed(whole(place, item)) for place, item in enumerate(output)]
+    events += [event for each in ended for event in each]
+    events += decoder.feed({"type": "response.completed", "response": answer(output)})
+
+    assert "".join([event.text for event in events]) == "abxy"
+    assert [event.text for event in ended[0]] == ["", "x", "y"]
+    assert fold(events) == decoder.finish().message == decode_response(answer(output)).message
+
+
+def test_what_waits_is_part_of_what_came() -> None:
+    """A stream that is cut loses nothing, and looking does not hand it on."""
+    decoder, events = fed(*INTERLEAVED)
+
+    assert decoder.partial.text == "abxy"
+    assert "".join([event.text for event in events]) == "ab"
+    assert [event.text for event in decoder.feed(whole(0, message("ab")))] == ["", "x", "y"]
+
+
+def test_nothing_waits_for_a_call() -> None:
+    """Its pieces say where they belong; a text after it goes out at once."""
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": ""}
+    more = {"type": "response.function_call_arguments.delta", "output_index": 0, "delta": "{}"}
+
+    decoder, events = fed(added(0, call), added(1, message("a")), piece(1, "a"), more)
+
+    assert [event.text for event in events if type(event) is TextDelta] == ["a"]
+    assert [call.arguments for call in decoder.partial.message.tool_calls] == [{}]
+
+
+def test_a_server_that_never_says_that_an_item_is_done_delays_nothing() -> None:
+    """The end of its text is enough."""
+    told = {"type": "response.output_text.done", "output_index": 0, "content_index": 0, "text": "a"}
+
+    _, events = fed(added(0, message("a")), piece(0, "a"), told, added(1, message("b")), piece(1, "b"))
+
+    assert [event.text for event in events if event.text] == ["a", "b"]
+
+
+def test_an_odd_event_that_waits_is_malformed_when_its_turn_comes() -> None:
+    """What came before it is in the error."""
+    decoder, _ = fed(added(0, message("a")), piece(0, "a"), added(1, message("b")), {**piece(1, "b"), "delta": 5})
+
+    with pytest.raises(MalformedResponseError) as caught:
+        decoder.feed(whole(0, message("a")))
+
+    assert caught.value.partial.text == "a"  # type: ignore[union-attr]
+    assert decoder.partial.text == "a"
+
+
+def test_parts_of_a_message_are_looked_at_while_they_are_open_only() -> None:
+    """What a part costs does not grow with those before it."""
+    decoder, _ = fed(added(0, message("a")), *[{**piece(0, "a"), "content_index": place} for place in range(50)])
+
+    (item,) = decoder._output._items.values()
+    assert len(item.parts) == 50
+    assert list(item.open) == [49]

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from llamina.errors import InvalidRequestError
 from llamina.messages import Audio, File, Image, Part, Reasoning, Text, ToolCall, ToolResult, UnknownPart
 
-from ._raw import further, packed, verbatim
+from ._raw import further, packed, result_content, verbatim
 
 __all__ = ["WIRE", "compact", "decode_block", "decode_sent", "encode_block", "encode_sent", "is_redacted"]
 
@@ -36,15 +37,17 @@ def is_redacted(part: Reasoning) -> bool:
 
 
 def encode_sent(part: Part) -> dict[str, Any] | None:
-    """A block of a request; None for what is left out: an empty text, and thoughts that the provider did not sign.
+    """A block of a request; None for what is left out: a blank text, and thoughts that the provider did not sign.
 
     Raises:
         InvalidRequestError: this wire cannot say it; the message names the part and what is wrong.
     """
-    if type(part) is Text and not part.text and not further(part, WIRE):
+    if _is_blank(part):
         return None  # an answer may hold one, and the provider refuses to take it back
     if type(part) is Reasoning and not is_redacted(part) and not further(part, WIRE).get("signature"):
         return None
+    if type(part) is ToolResult and not isinstance(part.content, str):
+        part = replace(part, content=tuple([inner for inner in result_content(part) if not _is_blank(inner)]))
     block = encode_block(part)
     if type(part) is ToolCall and not isinstance(block["input"], dict):
         raise InvalidRequestError(
@@ -52,6 +55,13 @@ def encode_sent(part: Part) -> dict[str, Any] | None:
             "nothing else; mend ToolCall.arguments_text or leave the call out of the messages"
         )
     return block
+
+
+def _is_blank(part: Any) -> bool:
+    """Whether *part* is text without a letter, of which nothing else is said; or a refusal of another wire that is."""
+    if type(part) is Text:
+        return not part.text.strip() and not further(part, WIRE)
+    return type(part) is UnknownPart and (refused := _refusal(part)) is not None and not refused.strip()
 
 
 def encode_block(part: Part) -> dict[str, Any]:
@@ -86,6 +96,10 @@ def encode_block(part: Part) -> dict[str, Any]:
 
 def _input(call: ToolCall) -> Any:
     """The arguments as an object; where the model wrote none, what it wrote."""
+    if not isinstance(call.arguments_text, str):
+        raise InvalidRequestError(
+            f"ToolCall.arguments_text must be the JSON text of an object, got {type(call.arguments_text).__name__}"
+        )
     try:
         arguments = msgspec.json.decode(call.arguments_text or "{}")
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -95,10 +109,11 @@ def _input(call: ToolCall) -> Any:
 
 def _result(result: ToolResult) -> dict[str, Any]:
     block = {**further(result, WIRE), "type": "tool_result", "tool_use_id": result.id}
-    if isinstance(result.content, str):
-        block["content"] = result.content
-    elif result.content:
-        block["content"] = [encode_block(part) for part in result.content]
+    content = result_content(result)
+    if isinstance(content, str):
+        block["content"] = content
+    elif content:
+        block["content"] = [encode_block(part) for part in content]
     if result.is_error:
         block["is_error"] = True
     return block
@@ -148,10 +163,17 @@ def _document(file: File) -> dict[str, Any]:
 
 
 def _unknown(part: UnknownPart) -> dict[str, Any]:
+    refused = _refusal(part)
+    return verbatim(part, WIRE) if refused is None else {"type": "text", "text": refused}
+
+
+def _refusal(part: UnknownPart) -> str | None:
+    """The words of a refusal by OpenAI, which this wire says as text."""
     raw = part.raw
-    if part.wire in ("chat", "responses") and isinstance(raw, Mapping) and raw.get("type") == "refusal":
-        return {"type": "text", "text": raw.get("refusal") or ""}
-    return verbatim(part, WIRE)
+    if part.wire not in ("chat", "responses") or not isinstance(raw, Mapping) or raw.get("type") != "refusal":
+        return None
+    said = raw.get("refusal")
+    return said if isinstance(said, str) else ""
 
 
 def decode_sent(block: Mapping[str, Any]) -> Part:

@@ -44,16 +44,19 @@ class OpenBlock:
     """A block that llamina has no type for: it is one event when it ends.
 
     Attributes:
-        index: of the wire; closed: whether it has ended; pending: events that wait for the blocks before it.
+        index: of the wire; closed: whether it has ended; free: whether its events need not wait for blocks before it;
+        pending: the events that wait.
     """
 
-    __slots__ = ("_fields", "_json", "closed", "index", "pending")
+    __slots__ = ("_citations", "_fields", "_json", "closed", "free", "index", "pending")
 
     def __init__(self, index: int, fields: Mapping[str, Any]) -> None:
         self.index = index
         self.closed = False
+        self.free = False
         self.pending: list[Event] = []
         self._fields = dict(fields)
+        self._citations: list[Any] = []
         self._json: list[str] = []
 
     def start(self) -> list[Event]:
@@ -74,7 +77,7 @@ class OpenBlock:
         if kind == "input_json_delta":
             self._json.append(_text(delta["partial_json"]))
         elif kind == "citations_delta":
-            self._fields["citations"] = [*(self._fields.get("citations") or ()), delta["citation"]]
+            self._citations.append(delta["citation"])
         else:
             self._keep(delta)
         return []
@@ -91,11 +94,17 @@ class OpenBlock:
             kind = str(delta.get("type"))
             self._fields[kind] = [*self._fields.get(kind, ()), said]
 
+    def _said(self) -> dict[str, Any]:
+        """The fields of the block as far as they came."""
+        if not self._citations:
+            return self._fields
+        return {**self._fields, "citations": [*(self._fields.get("citations") or ()), *self._citations]}
+
     _typed: frozenset[str] = frozenset()
 
     def closing(self, *, cut: bool = False) -> list[Event]:  # noqa: ARG002
         """What is to say at its end; with *cut* it ended too early."""
-        fields = self._fields
+        fields = self._said()
         if self._json:
             text = "".join(self._json)
             try:
@@ -131,7 +140,7 @@ class _OpenText(OpenBlock):
         return [event]
 
     def closing(self, *, cut: bool = False) -> list[Event]:
-        rest = {key: value for key, value in self._fields.items() if key != "type"}
+        rest = {key: value for key, value in self._said().items() if key != "type"}
         if rest or not (self._begun or cut):
             return [TextDelta("", {WIRE: rest}, self._new and not self._begun)]
         return []
@@ -172,7 +181,7 @@ class _OpenThought(OpenBlock):
         return [event]
 
     def closing(self, *, cut: bool = False) -> list[Event]:  # noqa: ARG002
-        rest = {key: value for key, value in self._fields.items() if self._redacted or key != "type"}
+        rest = {key: value for key, value in self._said().items() if self._redacted or key != "type"}
         return [ReasoningDelta("", {WIRE: rest}, self._new and not self._begun)]
 
 
@@ -210,7 +219,7 @@ class Call(OpenBlock):
         text = self._written.end()
         if not self._some and not cut:
             text = compact(self._given)
-        raw = {key: value for key, value in self._fields.items() if key != "type"}
+        raw = {key: value for key, value in self._said().items() if key != "type"}
         return [ToolCallDelta(self._number, text, raw={WIRE: raw} if raw else None)] if text or raw else []
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from llamina.errors import InvalidRequestError
 
 from ._anthropic_tools import choice_of, native_choice, native_tools, tools_of
+from ._raw import brief
 
 __all__ = ["DEFAULT_MAX_TOKENS", "native", "neutral"]
 
@@ -37,6 +38,7 @@ _TRANSLATED = _REMEDIES.keys() | {
     "parallel_tool_calls",
     "reasoning_effort",
     "response_format",
+    "service_tier",
     "stop",
     "stream",
     "stream_options",
@@ -44,6 +46,8 @@ _TRANSLATED = _REMEDIES.keys() | {
     "tools",
     "user",
 }
+_FOREIGN_TIERS = ("flex", "priority", "scale", "fast")
+"""Words of the shared dialect for a service tier that this provider has not; one that is no such word goes through."""
 _HARMLESS = {"n": (1,), "modalities": (["text"], ("text",))}
 
 
@@ -64,8 +68,12 @@ def native(params: Mapping[str, Any]) -> dict[str, Any]:
         if name in fields:
             _refuse(name, fields.pop(name), remedy)
     longest = fields.pop("max_completion_tokens", None)
+    if longest is not None:  # the newer word for the same
+        fields["max_tokens"] = longest
     if fields.get("max_tokens") is None:
-        fields["max_tokens"] = DEFAULT_MAX_TOKENS if longest is None else longest
+        fields["max_tokens"] = DEFAULT_MAX_TOKENS
+    if "service_tier" in fields and (tier := _tier(fields.pop("service_tier"))) is not None:
+        fields["service_tier"] = tier
     stop = fields.pop("stop", None)
     if stop is not None:
         _put(fields, "stop_sequences", [stop] if isinstance(stop, str) else stop, "stop")
@@ -78,8 +86,8 @@ def native(params: Mapping[str, Any]) -> dict[str, Any]:
     form = _format(fields.pop("response_format", None))
     if form is not None:
         _put_inside(fields, "output_config", "format", form, "response_format")
-    if "tools" in fields:
-        fields["tools"] = native_tools(fields["tools"])
+    if "tools" in fields and (tools := native_tools(fields.pop("tools"))) is not None:
+        fields["tools"] = tools
     choice = native_choice(
         fields.pop("tool_choice", None), fields.pop("parallel_tool_calls", None), fields.get("tools")
     )
@@ -91,7 +99,7 @@ def native(params: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse(name: str, value: Any, remedy: str) -> None:
     harmless = value is None or value in _HARMLESS.get(name, ())
     if not harmless and (value or name in ("seed", "n")):  # a seed of 0 is a seed
-        raise InvalidRequestError(f"the anthropic wire has no {name!r}, got {value!r}; {remedy}")
+        raise InvalidRequestError(f"the anthropic wire has no {name!r}, got {brief(value)}; {remedy}")
 
 
 def _put(fields: dict[str, Any], name: str, value: Any, said: str) -> None:
@@ -118,6 +126,14 @@ def _effort(effort: Any) -> Any:
     return effort
 
 
+def _tier(tier: Any) -> Any:
+    if tier in _FOREIGN_TIERS:
+        raise InvalidRequestError(
+            f"service_tier must be auto or default on the anthropic wire, got {tier!r}; leave it out"
+        )
+    return "standard_only" if tier == "default" else tier
+
+
 def _format(form: Any) -> dict[str, Any] | None:
     kind = form.get("type") if isinstance(form, Mapping) else form
     if kind is None or kind == "text":
@@ -137,6 +153,8 @@ def neutral(fields: Mapping[str, Any]) -> dict[str, Any]:
     stop = params.get("stop_sequences")
     if isinstance(stop, list) and "stop" not in params:
         params["stop"] = params.pop("stop_sequences")
+    if params.get("service_tier") == "standard_only":
+        params["service_tier"] = "default"
     _take(params, "metadata", "user_id", "user", lambda value: value if isinstance(value, str) else None)
     _take(params, "output_config", "effort", "reasoning_effort", lambda value: value if value in _EFFORTS else None)
     _take(params, "output_config", "format", "response_format", _neutral_format)

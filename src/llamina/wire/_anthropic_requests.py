@@ -18,7 +18,8 @@ from llamina.protocol import Request
 
 from ._anthropic_blocks import WIRE, decode_sent, encode_sent
 from ._anthropic_params import native, neutral
-from ._dialect import typed
+from ._call_ids import fit_blocks
+from ._dialect import refuse_functions, typed
 
 __all__ = ["decode_request", "encode_request"]
 
@@ -37,6 +38,7 @@ def encode_request(request: Request, *, stream: bool) -> dict[str, Any]:
     if request.kind != "chat":
         raise InvalidRequestError(f"the anthropic wire cannot say a request of kind {request.kind!r}")
     messages = [_typed(message) for message in request.messages]
+    refuse_functions(messages, WIRE)
     count = 0
     while count < len(messages) and _is_opening(messages[count]):
         count += 1
@@ -47,6 +49,7 @@ def encode_request(request: Request, *, stream: bool) -> dict[str, Any]:
     if opening:
         body["system"] = opening
     body["messages"] = _turns(messages[count:])
+    fit_blocks(body["messages"])
     if stream:
         body["stream"] = True
     return body
@@ -198,7 +201,7 @@ def _held_in_place(message: Message) -> Message:
 
 
 def _read_system(system: Any) -> Message | None:
-    if isinstance(system, str) and system:
+    if isinstance(system, str) and system.strip():
         return Message("system", (Text(system),))
     if isinstance(system, list | tuple) and system and all(isinstance(block, Mapping) for block in system):
         parts = [decode_sent(block) for block in system]
@@ -215,7 +218,10 @@ def _read_turn(turn: Any, place: int) -> Message:
     content = turn.get("content")
     extra = {key: value for key, value in turn.items() if key not in ("role", "content")}
     if isinstance(content, str):
-        parts: tuple[Part, ...] = (Text(content),) if content else ()
+        blank = bool(content) and not content.strip() and turn["role"] == "assistant"  # else it would be left out
+        parts: tuple[Part, ...] = (Text(content),) if content and not blank else ()
+        if blank:
+            extra["content"] = content
     elif isinstance(content, list | tuple) and all(isinstance(block, Mapping) for block in content):
         parts = _read_blocks(content, turn["role"])
         if not content:

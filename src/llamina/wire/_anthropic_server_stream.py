@@ -81,9 +81,9 @@ class StreamEncoder:
         self._kind = None
         return [{"type": "content_block_stop", "index": index} for index in ended]
 
-    def _delta(self, kind: str, index: int | None = None, **fields: Any) -> dict[str, Any]:
+    def _delta(self, kind: str, index: int | None = None, /, **fields: Any) -> dict[str, Any]:
         place = self._next - 1 if index is None else index
-        return {"type": "content_block_delta", "index": place, "delta": {"type": kind, **fields}}
+        return {"type": "content_block_delta", "index": place, "delta": {**fields, "type": kind}}
 
     def _text(self, event: TextDelta) -> _Payloads:
         payloads: _Payloads = []

@@ -2,9 +2,6 @@
 
 Most payloads carry one piece of one block. `feed_bytes` decodes those straight into a small struct that knows their form
 exactly; a payload of any other form, or with a field that the struct does not know, is decoded in full.
-
-Blocks may come interleaved; their events go out in the order in which the blocks began, for that is the order of the
-parts. Calls of tools need not wait for each other.
 """
 
 from __future__ import annotations
@@ -23,6 +20,7 @@ from ._anthropic_answers import unified
 from ._anthropic_blocks import WIRE
 from ._anthropic_errors import error_in_success
 from ._anthropic_open_blocks import Call, Delta, OpenBlock, kind_of, open_block
+from ._anthropic_order import NO_BLOCK, BlocksInOrder
 from ._anthropic_usage import decode_usage, later_account
 
 __all__ = ["StreamDecoder"]
@@ -54,15 +52,13 @@ class StreamDecoder:
         "_begun",
         "_blocks",
         "_calls",
-        "_events",
         "_extra",
         "_facts",
         "_final",
-        "_front",
         "_id",
         "_kind",
         "_model",
-        "_queue",
+        "_order",
         "_request_id",
         "_role",
         "_secrets",
@@ -83,11 +79,8 @@ class StreamDecoder:
         self._secrets = secrets
         self._request_id = request_id
         self._begun = False
-        self._events: list[Event] = []
         self._blocks: dict[int, OpenBlock] = {}
-        self._queue: list[OpenBlock] = []
-        # The block whose events are next, or one that nothing matches.
-        self._front: OpenBlock = _NONE
+        self._order = BlocksInOrder()
         self._kind = ""
         self._calls = 0
         self._extra: dict[str, Any] = {}
@@ -109,8 +102,8 @@ class StreamDecoder:
             MalformedResponseError: the payload is no event.
             LLMError: the payload is an error; it is classified.
         """
-        front = self._front
-        if front is not _NONE:
+        front = self._order.front
+        if front is not NO_BLOCK:
             try:
                 piece = _plain(payload)
             except msgspec.DecodeError:
@@ -119,13 +112,13 @@ class StreamDecoder:
                 if piece.index == front.index:
                     events = front.plain(piece.delta)
                     if events is not None:
-                        self._events += events
+                        self._order.events += events
                         return events
         try:
             return self.feed(_whole(payload))
         except (msgspec.DecodeError, RecursionError):
             # Checked only here, where nothing is hot.
-            if not payload.strip():
+            if not payload.strip() or payload.strip() == b"[DONE]":  # with which some servers end every stream
                 return []
             raise self._malformed("one of its payloads is no JSON") from None
 
@@ -141,6 +134,8 @@ class StreamDecoder:
         kind = event.get("type")
         if kind == "error" or (kind is None and event.get("error")):
             raise self._failed(event)
+        if kind is None and "index" in event and "delta" in event:  # as `feed_bytes` reads it
+            kind = "content_block_delta"
         if kind == "ping":
             return [Started(self._id, self._model or None)]
         read = _READERS.get(kind) if isinstance(kind, str) else None
@@ -172,16 +167,14 @@ class StreamDecoder:
 
     def _block_start(self, event: Mapping[str, Any]) -> list[Event]:
         index, fields = _index(event), event["content_block"]
-        events = self._end(self._blocks.get(index))
+        events = self._order.end(self._blocks.get(index))
         kind = kind_of(fields)
         block = open_block(index, fields, new=kind == self._kind, number=self._calls)
         self._kind = kind
         self._calls += kind == "call"
         self._blocks[index] = block
-        self._queue.append(block)
-        self._front = self._queue[0]
         self._begun = True
-        return events + self._say(block, block.start())
+        return events + self._order.begin(block)
 
     def _block_delta(self, event: Mapping[str, Any]) -> list[Event]:
         index, delta = _index(event), event["delta"]
@@ -192,10 +185,10 @@ class StreamDecoder:
             fields = _IMPLIED.get(kind) or {"type": str(kind).removesuffix("_delta")}
             events = self._block_start({"index": index, "content_block": fields})
             block = self._blocks[index]
-        return events + self._say(block, block.feed(delta))
+        return events + self._order.say(block, block.feed(delta))
 
     def _block_stop(self, event: Mapping[str, Any]) -> list[Event]:
-        return self._end(self._blocks.get(_index(event)))
+        return self._order.end(self._blocks.get(_index(event)))
 
     def _message_delta(self, event: Mapping[str, Any]) -> list[Event]:
         for key, value in [*event.get("delta", {}).items(), *event.items()]:
@@ -206,46 +199,11 @@ class StreamDecoder:
         account = later_account(self._account, event.get("usage"))
         if account is not None:
             self._final, self._account, self.usage = True, account, decode_usage(account)
-        return self._end_all() if self._stop is not None else []
+        return self._order.end_all() if self._stop is not None else []
 
     def _message_stop(self, event: Mapping[str, Any]) -> list[Event]:  # noqa: ARG002
         self.ended = True
-        return self._end_all()
-
-    def _say(self, block: OpenBlock, events: list[Event]) -> list[Event]:
-        """Events of a block: at once where no block before it is open, else they wait."""
-        for before in self._queue:
-            if before is block:
-                break
-            if not (type(before) is Call and type(block) is Call):
-                block.pending += events
-                return []
-        self._events += events
-        return events
-
-    def _end(self, block: OpenBlock | None) -> list[Event]:
-        if block is None or block.closed:
-            return []
-        block.closed = True
-        events = self._say(block, block.closing())
-        # What waited for it goes on: up to the next block that is open, and calls that wait for calls only.
-        queue = self._queue
-        while queue and queue[0].closed:
-            events += self._flush(queue.pop(0))
-        for waiting in queue:
-            if waiting is not queue[0] and not (type(queue[0]) is type(waiting) is Call):
-                break
-            events += self._flush(waiting)
-        self._front = queue[0] if queue else _NONE
-        return events
-
-    def _flush(self, block: OpenBlock) -> list[Event]:
-        events, block.pending = block.pending, []
-        self._events += events
-        return events
-
-    def _end_all(self) -> list[Event]:
-        return [event for block in list(self._queue) for event in self._end(block)]
+        return self._order.end_all()
 
     def finish(self) -> Response:
         """The whole Response.
@@ -257,7 +215,7 @@ class StreamDecoder:
         if self._stop is None:
             what = "the stream ended without a stop reason" if self._begun else "the stream ended before it began"
             raise self._error(what)
-        self._end_all()
+        self._order.end_all()
         whole = self.partial
         # The account of the beginning knows nothing of the answer: better none than one that is too small.
         return whole if self._final else whole.evolve(usage=None)
@@ -265,8 +223,7 @@ class StreamDecoder:
     @property
     def partial(self) -> Response:
         """The Response as far as it came."""
-        rest = [event for block in self._queue for event in [*block.pending, *block.closing(cut=True)]]
-        message = fold([*self._events, *rest], self._role)
+        message = fold([*self._order.events, *self._order.rest()], self._role)
         stop = self._stop if isinstance(self._stop, str) else None
         return Response(
             message,
@@ -302,7 +259,6 @@ def _index(event: Mapping[str, Any]) -> int:
     return index
 
 
-_NONE = OpenBlock(-1, {})
 _READERS = {
     "message_start": StreamDecoder._message_start,
     "content_block_start": StreamDecoder._block_start,

@@ -11,7 +11,7 @@ from typing import Any
 from llamina.errors import InvalidRequestError
 
 from ._anthropic_blocks import WIRE
-from ._raw import WIRES
+from ._raw import WIRES, tool_entry
 
 __all__ = ["choice_of", "native_choice", "native_tools", "tools_of"]
 
@@ -21,7 +21,11 @@ _WORDS = {"auto": "auto", "none": "none", "any": "required"}
 
 
 def native_tools(tools: Any) -> Any:
-    """The list of tools as this wire says it."""
+    """The list of tools as this wire says it.
+
+    Raises:
+        InvalidRequestError: one is a custom tool of the shared dialect, whose input is text; the message names it.
+    """
     return [_native_tool(tool) for tool in tools] if isinstance(tools, list | tuple) else tools
 
 
@@ -29,10 +33,13 @@ def _native_tool(tool: Any) -> Any:
     if not isinstance(tool, Mapping):
         return tool
     fields = {key: value for key, value in tool.items() if key not in WIRES}
-    own = tool.get(WIRE)
-    if isinstance(own, Mapping):
-        fields |= own
-    function = tool.get("function")
+    fields |= tool_entry(tool, WIRE)
+    function, custom = tool.get("function"), tool.get("custom")
+    if tool.get("type") == "custom" and isinstance(custom, Mapping):
+        raise InvalidRequestError(
+            f"the anthropic wire has no tools that take text, got the custom tool {str(custom.get('name'))[:64]!r}; "
+            "write it as a function with one parameter"
+        )
     if tool.get("type") != "function" or not isinstance(function, Mapping):
         return fields
     del fields["function"]

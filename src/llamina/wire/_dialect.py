@@ -8,13 +8,15 @@ So an app that passes mappings can change to a provider of another wire. What is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from llamina.errors import InvalidRequestError
 from llamina.messages import Message, Part, Text, ToolResult, UnknownPart
 
 from ._openai_parts import decode_content, decode_reasoning, decode_tool_calls
 
-__all__ = ["typed"]
+__all__ = ["refuse_functions", "typed"]
 
 _SAYS_NOTHING = frozenset({"annotations", "audio", "function_call", "refusal", "tool_calls"})
 
@@ -54,3 +56,18 @@ def _typed(part: Any) -> Part:
     found = decode_content([part.raw])
     # What the chat dialect has no type for either may be of the wire that it is sent on.
     return part if found is None or type(found[0]) is UnknownPart else found[0]
+
+
+def refuse_functions(messages: Iterable[Message], wire: str) -> None:
+    """Refuse the way in which chat completions once said calls of tools, which no other wire has.
+
+    Raises:
+        InvalidRequestError: a message is of the role `function`, or of an assistant that calls one so.
+    """
+    for message in messages:
+        if message.role == "function":
+            raise InvalidRequestError(
+                f"the {wire} wire has no messages of the role 'function'; write Message.tool(ToolResult(call.id, ...))"
+            )
+        if message.role == "assistant" and message.extra and message.extra.get("function_call"):
+            raise InvalidRequestError(f"the {wire} wire has no 'function_call' in a message; write a ToolCall")

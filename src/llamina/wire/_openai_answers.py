@@ -207,23 +207,29 @@ def _is_refusal(raw: Any) -> bool:
 def encode_choice(message: Message, finish: str | None, rest: Mapping[str, Any]) -> dict[str, Any]:
     """The first choice: what the Response says now, and what the provider said besides."""
     written = encode_answer(message)
-    for key, value in (rest.get("message") or {}).items():
+    further_message = rest.get("message")
+    for key, value in further_message.items() if isinstance(further_message, Mapping) else ():
         if key not in written or not written[key]:
             written[key] = value
     others = {key: value for key, value in rest.items() if key != "message"}
     return {"index": 0, **others, "message": written, "finish_reason": finish}
 
 
+def _rest(choice: Any) -> Mapping[str, Any]:
+    return choice if isinstance(choice, Mapping) else {}
+
+
 def encode_response(response: Response, *, created: int = 0) -> dict[str, Any]:
     """The completion that says *response*; *created* (seconds of the epoch) where the answer does not say it itself."""
     extra = further_fields(response)
-    choices: Sequence[Any] = extra.pop("choices", None) or ({},)
+    given = extra.pop("choices", None)
+    choices: Sequence[Any] = given if isinstance(given, list | tuple) and given else ({},)
     body: dict[str, Any] = {
         "id": response.id or "chatcmpl-0",
         "object": "chat.completion",
         "created": created,
         "model": response.model,
-        "choices": [encode_choice(response.message, wire_finish(response), choices[0]), *choices[1:]],
+        "choices": [encode_choice(response.message, wire_finish(response), _rest(choices[0])), *choices[1:]],
     }
     if response.usage is not None:
         body["usage"] = encode_usage(response.usage)
@@ -255,7 +261,7 @@ def decode_usage(usage: Any) -> Usage | None:
         prompt += read + written
     if total is not None:
         answer = max(answer, total - prompt)
-    elif reasoning > answer:
+    if reasoning > answer:
         answer += reasoning
     return Usage(prompt, answer, read, written, reasoning, 0, heard, said, raw=usage)
 

@@ -141,10 +141,10 @@ class StreamedChoice:
                     _join(self._message, key, value)
 
     def _feed_call(self, piece: Mapping[str, Any]) -> ToolCallDelta:
-        number, id_ = piece.get("index"), piece.get("id") or ""
+        number, id_ = piece.get("index"), _text(piece.get("id") or "")
         kind = piece.get("type") or ("custom" if "custom" in piece else "function")
         inner = piece.get(kind) or {}
-        name = inner.get("name") or ""
+        name = _text(inner.get("name") or "")
         if number is None:  # without numbers, a piece that has no id goes on with the latest call
             number = self._latest + (1 if id_ and self._calls else 0)
         self._latest = max(self._latest, number)

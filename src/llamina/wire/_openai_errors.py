@@ -41,7 +41,13 @@ LONGEST_MESSAGE = 500
 """Characters of a provider's message that an error keeps."""
 _LONGEST_BODY = 65_536
 
-_KEYS = re.compile(r"\b(?:sk|pk|rk|gsk|xai|or)-[\w*.-]{4,}|\bgsk_\w{4,}|\bAIza[\w-]{8,}|(?<=[Bb]earer )[\w.~+/=-]{4,}")
+_KEYS = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|nvapi)-[\w*.-]{4,}"
+    r"|\bgsk_\w{4,}|\b(?:hf_|r8_|pplx-)\w{16,}"  # shorter ones are names: of models, of libraries
+    r"|\bAIza[\w-]{8,}|\bAKIA[A-Z0-9]{8,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"  # a JSON web token
+    r"|(?<=[Bb]earer )[\w.~+/=-]{4,}"
+)
 _HIDDEN = re.compile(r"<(script|style|head)\b", re.IGNORECASE)
 _TAGS = re.compile(r"<[^<>]*>")
 _MASK = "***"
@@ -184,14 +190,17 @@ def _read(body: Any, secrets: tuple[str, ...]) -> tuple[str, str | None, str | N
     if isinstance(body, Mapping):
         said = body.get("error") or body.get("detail") or body.get("message") or body.get("errors")
     code = kind = None
+    while isinstance(said, Mapping) and said.get("error") and not (said.get("message") or said.get("detail")):
+        code, kind = said.get("code") or code, said.get("type") or kind  # of one proxy in front of another
+        said = said["error"]
     if isinstance(said, Mapping):
-        code = said.get("code")
-        kind = said.get("type") or said.get("status")
+        code = said.get("code") or code
+        kind = said.get("type") or said.get("status") or kind
         message = said.get("message") or said.get("detail")
     else:
         message = said
         if isinstance(body, Mapping):
-            code, kind = body.get("code"), body.get("type")
+            code, kind = body.get("code") or code, body.get("type") or kind
     if message is not None and not isinstance(message, str):
         message = msgspec.json.encode(message).decode()
     text = _short(masked(" ".join((message or "").split()), secrets))

@@ -182,7 +182,10 @@ def decode_tool_call(call: Mapping[str, Any]) -> ToolCall:
         raw[kind] = rest
     if kind != "function":
         raw["type"] = kind
-    return ToolCall(call.get("id") or "", inner["name"], arguments, packed(WIRE, raw))
+    name, label = call.get("id") or "", inner["name"]
+    if not isinstance(name, str) or not isinstance(label, str):
+        raise TypeError("the id and the name of a tool call must be text")
+    return ToolCall(name, label, arguments, packed(WIRE, raw))
 
 
 def decode_tool_calls(calls: Any) -> tuple[ToolCall, ...] | None:

@@ -13,6 +13,7 @@ from llamina.errors import InvalidRequestError
 from llamina.messages import Audio, Message, Part, Reasoning, Text, ToolCall, ToolResult
 from llamina.protocol import Request
 
+from ._call_ids import fit_messages
 from ._openai_parts import (
     WIRE,
     add_reasoning,
@@ -22,7 +23,7 @@ from ._openai_parts import (
     encode_part,
     encode_tool_call,
 )
-from ._raw import further, own_tools, packed
+from ._raw import further, own_tools, packed, result_content
 
 __all__ = ["decode_message", "decode_request", "encode_message", "encode_request"]
 
@@ -43,16 +44,21 @@ def encode_request(request: Request, *, stream: bool) -> dict[str, Any]:
     messages: list[dict[str, Any]] = []
     for message in request.messages:
         messages += encode_message(message)
+    fit_messages(messages)
     params = request.params
     if "stream" in params or "stream_options" in params:
         params = {key: value for key, value in params.items() if key not in ("stream", "stream_options")}
     body: dict[str, Any] = {**params, "model": request.model, "messages": messages}
     if params.get("tools"):
         body["tools"] = own_tools(params["tools"], WIRE)
+    elif "tools" in params and params["tools"] is None:
+        del body["tools"]
     if stream:
         body["stream"] = True
         options = request.params.get("stream_options", {})
         if options is not None:
+            if not isinstance(options, Mapping):
+                raise InvalidRequestError(f"stream_options must be a mapping, got {type(options).__name__}")
             body["stream_options"] = {"include_usage": True, **options}
     return body
 
@@ -97,7 +103,7 @@ def encode_message(message: Message) -> list[dict[str, Any]]:
 
 
 def _encode_result(result: ToolResult, message: Message) -> dict[str, Any]:
-    content: Any = result.content
+    content: Any = result_content(result)
     if not isinstance(content, str):
         content = [encode_part(part) for part in content]
     body = {**further(result, WIRE), "role": "tool", "tool_call_id": result.id, "content": content}

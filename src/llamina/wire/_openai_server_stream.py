@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llamina.errors import InvalidRequestError
@@ -54,12 +54,13 @@ class StreamEncoder:
     def finish(self, response: Response) -> list[dict[str, Any]]:
         """The chunks at the end: further choices, the finish reason, and the tokens where they were asked for."""
         extra = further_fields(response)
-        choices: Sequence[Any] = extra.pop("choices", None) or ({},)
+        given = extra.pop("choices", None)
+        choices = [_mapping(choice) for choice in given] if isinstance(given, list | tuple) and given else [{}]
         chunks = []
         for place, choice in enumerate(choices[1:], 1):
-            message, finish = choice.get("message") or {}, choice.get("finish_reason")
+            message, finish = _mapping(choice.get("message")), choice.get("finish_reason")
             chunks.append(self._chunk(message, finish=finish, index=choice.get("index", place)))
-        last = self._chunk((choices[0].get("message") or {}), finish=wire_finish(response) or "stop")
+        last = self._chunk(_mapping(choices[0].get("message")), finish=wire_finish(response) or "stop")
         rest = {key: value for key, value in choices[0].items() if key not in ("message", "index")}
         last["choices"][0].update(rest)
         # An answer that came whole says of itself that it is one; a chunk is a chunk.
@@ -68,6 +69,11 @@ class StreamEncoder:
         if self._include_usage and response.usage is not None:
             chunks.append({**self._head, "choices": [], "usage": encode_usage(response.usage)})
         return chunks
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """*value* where it is one; what came in another form has no place in a chunk."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _reasoning(event: ReasoningDelta) -> dict[str, Any]:

@@ -8,13 +8,13 @@ A conversation may go from one provider to another: a signature of the one is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llamina.errors import InvalidRequestError
-from llamina.messages import UnknownPart
+from llamina.messages import Part, ToolResult, UnknownPart
 
-__all__ = ["WIRES", "further", "own_tools", "packed", "verbatim"]
+__all__ = ["WIRES", "brief", "further", "own_tools", "packed", "result_content", "tool_entry", "verbatim"]
 
 WIRES = {"chat", "responses", "anthropic", "embeddings"}
 """Names that a raw slot may have entries for; a codec of another wire adds its own."""
@@ -65,9 +65,43 @@ def own_tools(tools: Any, wire: str) -> Any:
 
 
 def _own_tool(tool: Mapping[str, Any], wire: str) -> dict[str, Any]:
-    fields = tool.get(wire)
     own = {key: value for key, value in tool.items() if key not in WIRES}
-    return {**own, **fields} if isinstance(fields, Mapping) else own
+    return {**own, **tool_entry(tool, wire)}
+
+
+def tool_entry(tool: Mapping[str, Any], wire: str) -> Mapping[str, Any]:
+    """The further fields that *tool* carries for *wire*.
+
+    Raises:
+        InvalidRequestError: its entry is no mapping.
+    """
+    fields = tool.get(wire)
+    if fields is None:
+        return {}
+    if not isinstance(fields, Mapping):
+        raise InvalidRequestError(
+            f"the entry {wire!r} of a tool must be a mapping of further fields, got {type(fields).__name__}"
+        )
+    return fields
+
+
+def result_content(result: ToolResult) -> str | Sequence[Part]:
+    """The content of *result*.
+
+    Raises:
+        InvalidRequestError: it is neither text nor parts.
+    """
+    content: Any = result.content
+    if isinstance(content, str | list | tuple):
+        return content
+    raise InvalidRequestError(
+        f"ToolResult.content must be text or parts, got {type(content).__name__}; for nothing write ToolResult(call.id, '')"
+    )
+
+
+def brief(value: Any) -> str:
+    """*value* for a message: numbers as they are, of all else the type, for it may hold what the user wrote."""
+    return repr(value) if value is None or isinstance(value, bool | int | float) else f"a {type(value).__name__}"
 
 
 def verbatim(part: UnknownPart, wire: str) -> dict[str, Any]:
@@ -77,7 +111,9 @@ def verbatim(part: UnknownPart, wire: str) -> dict[str, Any]:
         InvalidRequestError: it is no mapping, or came from another wire.
     """
     if not isinstance(part.raw, Mapping):
-        raise InvalidRequestError(f"UnknownPart.raw must be a mapping on the {wire} wire, got {part.raw!r}")
+        raise InvalidRequestError(
+            f"UnknownPart.raw must be a mapping on the {wire} wire, got {type(part.raw).__name__}"
+        )
     if part.wire not in ("", wire):
         raise InvalidRequestError(
             f"the {wire} wire cannot say a part of type {part.raw.get('type')!r} that came from the {part.wire} wire; "

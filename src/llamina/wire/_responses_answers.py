@@ -183,7 +183,9 @@ def encode_output(message: Message, *, native: bool) -> list[dict[str, Any]]:
 def sayable(part: Part) -> bool:
     """Whether this wire has a place for *part* in an answer."""
     if type(part) is UnknownPart:
-        return isinstance(part.raw, Mapping) and (part.wire in ("", WIRE) or plain_refusal(part))
+        return isinstance(part.raw, Mapping) and (
+            part.wire in ("", WIRE) or (part.wire == "chat" and plain_refusal(part))
+        )
     return isinstance(part, Text | ToolCall | Reasoning)
 
 

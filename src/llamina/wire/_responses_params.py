@@ -10,7 +10,7 @@ from typing import Any
 
 from llamina.errors import InvalidRequestError
 
-from ._raw import WIRES
+from ._raw import WIRES, brief, tool_entry
 from ._responses_parts import WIRE
 
 __all__ = ["decode_params", "encode_params"]
@@ -57,7 +57,7 @@ def encode_params(params: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
     if limit is not None:
         body["max_output_tokens"] = limit
     for name, encode in (("tools", _encode_tools), ("tool_choice", _encode_choice)):
-        if name in params:
+        if name in params and not (name == "tools" and params[name] is None):
             body[name] = encode(params[name])
     if params.get("response_format") is not None:
         _merge(body, "text", "format", _encode_format(params["response_format"]))
@@ -67,9 +67,13 @@ def encode_params(params: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
         _merge(body, "reasoning", "effort", params["reasoning_effort"])
     if params.get("logprobs"):
         include = body.get("include") or ()
+        if not isinstance(include, list | tuple):
+            raise InvalidRequestError(f"include must be a list to go with 'logprobs', got {type(include).__name__}")
         body["include"] = [*include, _LOGPROBS] if _LOGPROBS not in include else list(include)
     options = params.get("stream_options")
     if stream and options is not None:
+        if not isinstance(options, Mapping):
+            raise InvalidRequestError(f"stream_options must be a mapping, got {type(options).__name__}")
         kept = {key: value for key, value in options.items() if key != "include_usage"}
         if kept:
             body["stream_options"] = kept
@@ -81,10 +85,15 @@ def _refuse(params: Mapping[str, Any]) -> None:
     for name, remedy in _CANNOT.items():
         value = params.get(name)
         if value or (name == "seed" and value is not None):
-            raise InvalidRequestError(f"the Responses API has no {name!r}, got {value!r}; {remedy}")
+            raise InvalidRequestError(f"the Responses API has no {name!r}, got {brief(value)}; {remedy}")
     if params.get("n") not in (None, 1):
-        raise InvalidRequestError(f"the Responses API gives one answer, got n={params['n']!r}; send several requests")
-    if any(kind != "text" for kind in params.get("modalities") or ()):
+        raise InvalidRequestError(
+            f"the Responses API gives one answer, got n={brief(params['n'])}; send several requests"
+        )
+    modalities = params.get("modalities") or ()
+    if not isinstance(modalities, list | tuple):
+        raise InvalidRequestError(f"modalities must be a list, got {type(modalities).__name__}")
+    if any(kind != "text" for kind in modalities):
         raise InvalidRequestError(
             f"the Responses API answers in text only, got modalities={params['modalities']!r}; ask on the chat wire"
         )
@@ -112,7 +121,7 @@ def _encode_tool(tool: Any) -> Any:
     if not isinstance(inner, Mapping):
         return tool
     rest = {key: value for key, value in tool.items() if key not in WIRES and key not in ("type", kind)}
-    own = tool.get(WIRE) or {}
+    own = tool_entry(tool, WIRE)
     if kind == "function":
         # Without `strict` the API takes a schema for a strict one, and refuses most.
         return {"parameters": None, "strict": False, **inner, **rest, **own, "type": kind}

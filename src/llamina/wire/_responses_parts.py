@@ -13,7 +13,7 @@ from llamina.errors import InvalidRequestError
 from llamina.messages import Audio, File, Image, Part, Text, ToolResult, UnknownPart
 
 from ._openai_parts import _address, _data_url
-from ._raw import further, packed, verbatim
+from ._raw import further, packed, result_content, verbatim
 
 __all__ = [
     "CUSTOM_OUTPUT",
@@ -36,6 +36,7 @@ RESULTS = frozenset({FUNCTION_OUTPUT, CUSTOM_OUTPUT})
 
 _CONTENT = frozenset({"output_text", "refusal", "text", "image_url", "file", "summary_text", "reasoning_text"})
 _ITEMS = frozenset({"message", "reasoning", "function_call", "item_reference", "compaction", "program"})
+_OF_ITEMS = ("_call", "_output", "_response")
 
 
 def kind_of(item: Mapping[str, Any]) -> str:
@@ -47,14 +48,16 @@ def kind_of(item: Mapping[str, Any]) -> str:
 def is_content(part: UnknownPart) -> bool:
     """Whether an unknown part stands inside the content of a message; else it is an item of its own."""
     raw = part.raw
-    if not isinstance(raw, Mapping) or "item" in raw:
+    if not isinstance(raw, Mapping):
         return True
     kind = kind_of(raw)
+    if part.wire == WIRE and isinstance(raw.get("item", ""), Mapping | None):  # as a part of a message is kept
+        return kind not in _ITEMS and not kind.endswith(_OF_ITEMS)
     if not kind:
         return part.wire != WIRE
     if part.wire == WIRE:
         return kind in _CONTENT or kind.startswith("input_")
-    return kind not in _ITEMS and not kind.endswith(("_call", "_output", "_response"))
+    return kind not in _ITEMS and not kind.endswith(_OF_ITEMS)
 
 
 def encode_input(part: Part) -> dict[str, Any]:
@@ -155,7 +158,7 @@ def encode_result(result: ToolResult, *, custom: bool) -> dict[str, Any]:
     """
     raw = further(result, WIRE)
     kind = raw.get("type") or (CUSTOM_OUTPUT if custom else FUNCTION_OUTPUT)
-    output: Any = result.content
+    output: Any = result_content(result)
     if not isinstance(output, str):
         output = [encode_input(part) for part in output]
     body = {**raw, "type": kind, "call_id": result.id, "output": output}

@@ -13,7 +13,8 @@ from llamina.errors import InvalidRequestError
 from llamina.messages import Audio, File, Image, Message, Part, Reasoning, Text, ToolCall, ToolResult, UnknownPart
 from llamina.protocol import Request
 
-from ._dialect import typed
+from ._call_ids import fit_items
+from ._dialect import refuse_functions, typed
 from ._raw import verbatim
 from ._responses_items import decode_item, encode_call, encode_items, is_custom, own_reasoning
 from ._responses_params import decode_params, encode_params
@@ -43,12 +44,14 @@ def encode_request(request: Request, *, stream: bool) -> dict[str, Any]:
     if request.kind != "chat":
         raise InvalidRequestError(f"the responses wire cannot say a request of kind {request.kind!r}")
     messages = [typed(message) for message in request.messages]
+    refuse_functions(messages, WIRE)
     customs = {call.id for message in messages for call in message.tool_calls if is_custom(call)}
     body = {**encode_params(request.params, stream=stream), "model": request.model}
     if len(messages) == 1 and _is_plain_prompt(messages[0]):
         body["input"] = messages[0].text
     elif messages:
         body["input"] = [item for message in messages for item in _encode_message(message, customs)]
+        fit_items(body["input"])
     if stream:
         body["stream"] = True
     return body
@@ -59,11 +62,7 @@ def _is_plain_prompt(message: Message) -> bool:
 
 
 def _encode_message(message: Message, customs: set[str]) -> list[dict[str, Any]]:
-    """One message as items."""
-    if message.name is not None and message.role != "tool":
-        raise InvalidRequestError(
-            f"the responses wire has no names of participants, got Message.name {message.name!r}; say it in the text"
-        )
+    """One message as items; a participant's name is a hint that this wire has no place for."""
     extra = dict(message.extra or {})
 
     def wrap(content: list[dict[str, Any]]) -> dict[str, Any]:
@@ -81,9 +80,8 @@ def _encode_message(message: Message, customs: set[str]) -> list[dict[str, Any]]
             return own_reasoning(part)
         if type(part) is UnknownPart:
             return [verbatim(part, WIRE)]
-        raise InvalidRequestError(
-            f"the responses wire takes no {type(part).__name__} of the assistant; send it in a message of the user"
-        )
+        remedy = "send its transcript as text" if type(part) is Audio else "send it in a message of the user"
+        raise InvalidRequestError(f"the responses wire takes no {type(part).__name__} of the assistant; {remedy}")
 
     write = encode_items if message.role == "assistant" else _encode_prompt
     items = write(message, wrap, other)
@@ -197,7 +195,7 @@ def _decode_message(item: Mapping[str, Any], place: int) -> Message | None:
     elif role == "assistant":
         parts = _said(content)
     else:
-        parts = decode_input(content)
+        parts = decode_input(content) if _lone_text(content) != "" else ()  # as an empty string is read
     extra = {key: value for key, value in item.items() if key not in ("role", "content")}
     if parts is not None:
         message = Message(role, parts, None, extra or None)

@@ -19,6 +19,7 @@ from ._responses_parts import WIRE, kind_of
 
 __all__ = ["SaidCall", "SaidMessage", "SaidThought", "ServerEvents"]
 
+_TEXTS = {"output_text": "text", "refusal": "refusal"}
 _WORDS = {"function_call": "function_call_arguments", "custom_tool_call": "custom_tool_call_input"}
 
 
@@ -72,7 +73,7 @@ class SaidMessage:
         said: list[dict[str, Any]] = []
         item = fields.get("item")
         if self._place is None:
-            self._id = str((item or {}).get("id") or "")
+            self._id = str(item.get("id") or "") if isinstance(item, Mapping) else ""
             empty: dict[str, Any] = {
                 "id": self._id,
                 "type": "message",
@@ -85,7 +86,9 @@ class SaidMessage:
             said.append(added)
         if new and self._open is not None:
             said += self._end_part({})
-        word = {"output_text": "text", "refusal": "refusal"}.get(kind_of(piece))
+        word = _TEXTS.get(kind_of(piece))
+        if word is not None and not isinstance(piece.get(word), str):  # an odd form: it is said whole
+            word = None
         if self._open is None:
             self._open = {**piece, word: ""} if word else piece
             said.append(self._say("content_part.added", part=dict(self._open)))
@@ -106,10 +109,10 @@ class SaidMessage:
     def _end_part(self, fields: Mapping[str, Any]) -> list[dict[str, Any]]:
         part, self._open = {**(self._open or {}), **fields}, None
         said = []
-        if kind_of(part) == "output_text":
-            said.append(self._say("output_text.done", text=part["text"], logprobs=part.get("logprobs") or []))
-        elif kind_of(part) == "refusal":
-            said.append(self._say("refusal.done", refusal=part["refusal"]))
+        word = _TEXTS.get(kind_of(part))
+        if word is not None and isinstance(part.get(word), str):
+            with_it = {"logprobs": part.get("logprobs") or []} if word == "text" else {}
+            said.append(self._say(f"{part['type']}.done", **{word: part[word]}, **with_it))
         said.append(self._say("content_part.done", part=part))
         self._content.append(part)
         return said

@@ -24,14 +24,15 @@ class StreamedItem:
     """One item while it comes.
 
     Attributes:
-        item: the item as it was last said; parts: its content by index, for a message.
+        item: the item as it was last said; parts: its content by index, for a message; open: those not at their end.
     """
 
-    __slots__ = ("begun", "call", "done", "item", "keys", "parts", "sent")
+    __slots__ = ("begun", "call", "done", "item", "keys", "open", "parts", "sent")
 
     def __init__(self, item: Mapping[str, Any]) -> None:
         self.item = item
         self.parts: dict[int, StreamedPart] = {}
+        self.open: dict[int, StreamedPart] = {}
         self.sent: list[str] = []
         self.keys: set[Any] = set()
         self.call: int | None = None
@@ -123,10 +124,10 @@ class StreamedOutput:
         owner = self._item(place, "message")
         part = owner.parts.get(index)
         if part is None:
-            part = owner.parts[index] = StreamedPart(owner, place, index)
-            for earlier in list(owner.parts.values()):
-                if earlier is not part and earlier.index < index:
+            for earlier in list(owner.open.values()):
+                if earlier.index < index:
                     self._close(earlier, goes_on=True)
+            part = owner.parts[index] = owner.open[index] = StreamedPart(owner, place, index)
         return part
 
     def text(self, place: int, index: int, piece: str) -> None:
@@ -228,6 +229,7 @@ class StreamedOutput:
         if part.closed:
             return
         part.closed = True
+        del part.owner.open[part.index]
         item = part.owner.item
         fields = {key: value for key, value in item.items() if key not in ("type", "role", "content")}
         said = part.said()

@@ -19,6 +19,7 @@ from llamina.protocol import Response
 from ._openai_errors import error_in_success
 from ._responses_answers import answer_of, decode_usage, failed
 from ._responses_handlers import HANDLERS
+from ._responses_order import ItemsInOrder
 from ._responses_parts import WIRE
 from ._responses_streamed import StreamedOutput
 
@@ -65,7 +66,7 @@ class StreamDecoder:
     The first event is `Started`; it also comes where the provider works without saying content, as while it searches.
     """
 
-    __slots__ = ("_end", "_facts", "_id", "_model", "_output", "_secrets", "_started", "ended", "usage")
+    __slots__ = ("_end", "_facts", "_id", "_model", "_order", "_output", "_secrets", "_started", "ended", "usage")
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class StreamDecoder:
         self._secrets = secrets
         self._started = False
         self._output = StreamedOutput()
+        self._order = ItemsInOrder(self._output)
         self._end: Mapping[str, Any] | None = None
         self._id: str | None = None
         self._model = ""
@@ -104,6 +106,8 @@ class StreamDecoder:
                     return []
                 output = self._output
                 before = len(output.events)
+                if self._order.waits(piece.output_index):
+                    return self.feed(_whole(payload))
                 if type(piece) is _PlainText:
                     part = output.open
                     if part is not None and part.place == piece.output_index and part.index == piece.content_index:
@@ -148,12 +152,11 @@ class StreamDecoder:
             self._name(response)
         output = self._output
         before = len(output.events)
-        handler = HANDLERS.get(kind)
         try:
             if self._end is not None:
                 pass
-            elif handler is not None:
-                handler(output, said)
+            elif kind in HANDLERS:
+                self._order.feed(said)
             elif kind in _ENDS:
                 self._finish(kind, said)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -178,6 +181,7 @@ class StreamDecoder:
             raise failed(body, partial=self._partial_or_none(), secrets=self._secrets, **self._facts)
         if kind == "response.incomplete" and "status" not in body:
             body = {**body, "status": "incomplete"}
+        self._order.flush()
         self._output.finish(body.get("output"))
         self._end = body
         self.ended = True
@@ -198,7 +202,8 @@ class StreamDecoder:
         """The Response as far as it came."""
         if self._end is not None:
             return self.finish()
-        message, request_id = fold(self._output.events), self._facts["request_id"]
+        output = self._order.whole()
+        message, request_id = fold(output.events), self._facts["request_id"]
         return Response(message, self.usage, None, self._model, self._id, None, request_id, wire=WIRE)
 
     def _partial_or_none(self) -> Response | None:
