@@ -205,7 +205,9 @@ def test_closing_from_another_thread_does_not_wait_for_a_loop_that_is_held_up() 
         await stack(Request.chat("sim", "hi"))
         with stack.blocking() as face:
             text = face(Request.chat("sim", "hi")).text
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))  # the loop goes on, and closes
+        await asyncio.sleep(0)  # the loop goes on, and closes what it has opened
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        await asyncio.sleep(0)
         return text
 
     provider = SimulatedProvider("hello")
