@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec.structs import force_setattr, replace
 
+from ._request_values import FrozenDict, checked_headers, checked_tags, messages_of, plain_tools
 from .call import Call, Ledger
 from .errors import InvalidRequestError
 from .identity import IRRELEVANT, IRRELEVANT_HEADERS, differences, digest
 from .messages import Message, Text, ToolCall, ToolResult, Usage
-from .secret import names_credential
 from .sink import Sink, Writer
 
 __all__ = [
@@ -96,12 +95,12 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         """
         if not isinstance(model, str) or not model:
             raise InvalidRequestError(f"model must be the name of a model, got {model!r}")
-        messages = _messages(prompt)
+        messages = messages_of(prompt)
         if not messages:
             raise InvalidRequestError("messages must hold at least one message, got none")
         if "tools" in params:
-            params["tools"] = _tools(params["tools"])
-        return cls(model, messages, _FrozenDict(params), "chat", _tags(tags), headers=_headers(headers))
+            params["tools"] = plain_tools(params["tools"])
+        return cls(model, messages, FrozenDict(params), "chat", checked_tags(tags), headers=checked_headers(headers))
 
     @classmethod
     def embed(
@@ -129,7 +128,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             if not isinstance(text, str):
                 raise InvalidRequestError(f"texts[{place}] must be text, got {type(text).__name__}")
         messages = tuple([Message("user", (Text(text),)) for text in found])
-        return cls(model, messages, _FrozenDict(params), "embed", _tags(tags), headers=_headers(headers))
+        return cls(model, messages, FrozenDict(params), "embed", checked_tags(tags), headers=checked_headers(headers))
 
     @property
     def identity(self) -> str:
@@ -189,16 +188,16 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         if not _IDENTIFYING.isdisjoint(changes):
             changes["_identity"] = None
             if "messages" in changes:
-                changes["messages"] = _messages(changes["messages"])
+                changes["messages"] = messages_of(changes["messages"])
             if "params" in changes:
                 params = changes["params"]
                 if "tools" in params:
-                    params = {**params, "tools": _tools(params["tools"])}
-                changes["params"] = _FrozenDict(params)
+                    params = {**params, "tools": plain_tools(params["tools"])}
+                changes["params"] = FrozenDict(params)
             if "headers" in changes:
-                changes["headers"] = _headers(changes["headers"])
+                changes["headers"] = checked_headers(changes["headers"])
         if "tags" in changes:
-            changes["tags"] = _tags(changes["tags"])
+            changes["tags"] = checked_tags(changes["tags"])
         return replace(self, **changes)
 
     def with_params(self, **params: Any) -> Request:
@@ -358,80 +357,7 @@ def explain_identity(one: Request, other: Request) -> list[str]:
     return found
 
 
-class _FrozenDict(dict[str, Any]):
-    """A dict that refuses changes: parameters and tags belong to a value."""
-
-    __slots__ = ()
-
-    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise TypeError(
-            "a Request is a value; make a changed copy with request.evolve(...) or request.with_params(...)"
-        )
-
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
-
-    def __reduce__(self) -> Any:
-        return (_FrozenDict, (dict(self),))
-
-    def __copy__(self) -> _FrozenDict:
-        return self
-
-    def __deepcopy__(self, _memo: Any) -> dict[str, Any]:
-        import copy
-
-        return _FrozenDict({key: copy.deepcopy(value) for key, value in self.items()})
-
-
-_NO_TAGS: Mapping[str, str] = _FrozenDict()
-
-
-def _tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
-    if not tags:
-        return _NO_TAGS
-    for key, value in tags.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise InvalidRequestError(f"tags must map strings to strings, got {key!r}: {value!r}")
-    return _FrozenDict(tags)
-
-
-_NO_HEADERS: Mapping[str, str] = _FrozenDict()
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_NOT_THE_CALLERS = frozenset({"connection", "content-length", "content-type", "host", "transfer-encoding"})
-
-
-def _headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
-    """Headers with names in lower case; a line break in one would be a header of somebody else's making (RFC 9110, 5.5)."""
-    if not headers:
-        return _NO_HEADERS
-    for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise InvalidRequestError(f"headers must have names of letters, digits and '-', got {name!r}")
-        if name.lower() in _NOT_THE_CALLERS or names_credential(name):
-            raise InvalidRequestError(f"headers may not set {name!r}; the transport does: pass it there")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
-            raise InvalidRequestError(f"headers[{name!r}] must be Latin-1 text without control characters; encode it")
-    return _FrozenDict({name.lower(): value for name, value in headers.items()})
-
-
-def _messages(prompt: Any) -> tuple[Message, ...]:
-    if type(prompt) is str:
-        return (Message("user", (Text(prompt),)),)
-    if isinstance(prompt, Message | Mapping):
-        return (Message.of(prompt),)
-    if not isinstance(prompt, Iterable):
-        raise InvalidRequestError(f"messages must be text or a list of messages, got {type(prompt).__name__}")
-    return tuple([Message.of(item) for item in prompt])
-
-
-def _tools(tools: Any) -> Any:
-    """Tools as plain data: what has a `definition` (see `llamina.tools`) is replaced by it."""
-    if not isinstance(tools, list | tuple):
-        if not hasattr(tools, "definition"):
-            return tools  # an odd form is the provider's to refuse
-        tools = (tools,)
-    return [getattr(tool, "definition", tool) for tool in tools]
-
-
 def _request(model: str, messages: Any, params: Any, kind: str, tags: Any, cache: Any, headers: Any = None) -> Request:
-    return Request(model, messages, _FrozenDict(params), kind, _tags(tags), cache, headers=_headers(headers))
+    return Request(
+        model, messages, FrozenDict(params), kind, checked_tags(tags), cache, headers=checked_headers(headers)
+    )

@@ -712,3 +712,15 @@ def test_work_in_the_background_of_the_provider_passes_through() -> None:
     answer = sync_app(build_stack([], transport)).responses.create(model="m", input="hi", background=True)
 
     assert answer.status == "queued"
+
+
+def test_a_mistake_in_a_layer_keeps_its_traceback() -> None:
+    """Who looks for the bug sees the line in which it is."""
+
+    async def broken(request: Request) -> Response:
+        return Response.of(str(1 // (len(request.messages) - 1)))
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        doors.httpx2_client(broken).post("http://any/v1/chat/completions", json=HI)
+
+    assert "broken" in [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]

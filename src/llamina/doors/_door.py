@@ -11,7 +11,10 @@ of the stack, so the stack is the one that retries.
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import math
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
@@ -194,6 +197,16 @@ def _further(headers: Mapping[str, str]) -> dict[str, str]:
     )
 
 
+def _twin(error: Exception) -> Exception:
+    """An error that says the same, without the traceback: its frames hold the prompt."""
+    if isinstance(error, LLMError):
+        return error.copy()
+    try:
+        return copy.copy(error).with_traceback(None)
+    except Exception:  # noqa: BLE001 - an exception of another's may be built in any way
+        return LLMError(f"{type(error).__name__}: {error}")
+
+
 class Door:
     """One stack, behind the HTTP clients that are made for it."""
 
@@ -201,6 +214,7 @@ class Door:
         self.stack = stack_of(stack, "a door")
         self._bounded: OrderedDict[tuple[float, bool], Stack] = OrderedDict()
         self._lost: OrderedDict[bytes, tuple[float, Exception]] = OrderedDict()
+        self._lock = threading.Lock()  # sync code comes from many threads
 
     def read(self, incoming: Incoming) -> Turn | Reply | None:
         """The turn of *incoming*; a Reply where it is no request that a stack can take; None where it is none at all.
@@ -211,12 +225,8 @@ class Door:
         wire = find_wire(incoming.method, incoming.path)
         if wire is None:
             return None
-        if incoming.is_repeated and (known := self._lost.get(incoming.key)) is not None:
-            since, lost = known
-            if time.monotonic() - since <= _FRESH:
-                self._lost[incoming.key] = (time.monotonic(), lost)
-                self._lost.move_to_end(incoming.key)
-                raise lost.copy() if isinstance(lost, LLMError) else lost
+        if incoming.is_repeated and (lost := self._still_lost(incoming.key)) is not None:
+            raise lost
         if incoming.headers.get("content-encoding", "identity") != "identity":
             return _refused(
                 wire, InvalidRequestError("the body of the request is compressed; a door reads it as it is")
@@ -263,22 +273,34 @@ class Door:
         stack = self._bounded.get(key)
         if stack is None:
             limits = {"first_event": key[0], "idle": key[0]} if turn.streams else {"seconds": key[0]}
-            stack = self._bounded[key] = build_stack(
+            stack = build_stack(
                 [Timeout(**limits, grace=None)],
                 self.stack,
                 hold_streams=self.stack._hold,
                 stream_buffer=self.stack._buffer,
             )
-            if len(self._bounded) > _REMEMBERED:
-                self._bounded.popitem(last=False)
+            with self._lock:
+                self._bounded[key] = stack
+                if len(self._bounded) > _REMEMBERED:
+                    self._bounded.popitem(last=False)
         return stack
 
     def note_lost(self, turn: Turn, error: Exception) -> None:
         """Keep in mind what was given up, so that the SDK's own retries do not ask the provider again."""
-        # Without its traceback, whose frames hold the prompt.
-        kept = error.copy() if isinstance(error, LLMError) else error.with_traceback(None)
-        key, now = turn.incoming.key, time.monotonic()
-        self._lost[key] = (now, kept)
-        self._lost.move_to_end(key)
-        while now - next(iter(self._lost.values()))[0] > _FRESH or len(self._lost) > _MOST_LOST:
-            self._lost.popitem(last=False)
+        key, now, kept = turn.incoming.key, time.monotonic(), _twin(error)
+        with self._lock:
+            self._lost[key] = (now, kept)
+            self._lost.move_to_end(key)
+            while now - next(iter(self._lost.values()))[0] > _FRESH or len(self._lost) > _MOST_LOST:
+                self._lost.popitem(last=False)
+
+    def _still_lost(self, key: bytes) -> Exception | None:
+        """The error that was kept in mind for a request, as long as an SDK may repeat it."""
+        with self._lock:
+            since, lost = self._lost.get(key, (-math.inf, None))
+            now = time.monotonic()
+            if lost is None or now - since > _FRESH:
+                return None
+            self._lost[key] = (now, lost)
+            self._lost.move_to_end(key)
+        return _twin(lost)
