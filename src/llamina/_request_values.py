@@ -90,4 +90,10 @@ def plain_tools(tools: Any) -> Any:
         if not hasattr(tools, "definition"):
             return tools  # an odd form is the provider's to refuse
         tools = (tools,)
+    for place, tool in enumerate(tools):
+        if callable(tool) and not hasattr(tool, "definition"):
+            name = getattr(tool, "__name__", type(tool).__name__)
+            raise InvalidRequestError(
+                f"tools[{place}] is {name!r}, which is no tool; put @tool (llamina.tools) above it"
+            )
     return [getattr(tool, "definition", tool) for tool in tools]

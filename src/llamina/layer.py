@@ -10,8 +10,9 @@ attempts of the handler below, so that `Retry()(fake)` behaves as it does in a s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
+from ._hints import check_settings
 from .edge import standalone
 from .protocol import Handler
 
@@ -20,6 +21,12 @@ __all__ = ["Layer"]
 
 class Layer:
     """Base of the shipped layers: subclasses write `wrap`, and `stats` for what they count."""
+
+    def __new__(cls, *_args: Any, **settings: Any) -> Self:
+        """Refuse settings that the layer does not have, with the name that was meant."""
+        if settings:
+            check_settings(cls, settings)
+        return super().__new__(cls)
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""

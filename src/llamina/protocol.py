@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -26,7 +27,7 @@ from msgspec.structs import force_setattr, replace
 
 from ._request_values import FrozenDict, checked_headers, checked_tags, messages_of, plain_tools
 from .call import Call, Ledger
-from .errors import InvalidRequestError
+from .errors import ConfigurationError, InvalidRequestError
 from .identity import IRRELEVANT, IRRELEVANT_HEADERS, differences, digest
 from .messages import Message, Text, ToolCall, ToolResult, Usage
 from .sink import Sink, Writer
@@ -95,6 +96,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         """
         if not isinstance(model, str) or not model:
             raise InvalidRequestError(f"model must be the name of a model, got {model!r}")
+        if "messages" in params:
+            raise InvalidRequestError("the messages are the second argument: Request.chat(model, messages, ...)")
         messages = messages_of(prompt)
         if not messages:
             raise InvalidRequestError("messages must hold at least one message, got none")
@@ -306,7 +309,20 @@ Middleware: TypeAlias = Callable[[Handler], Handler]
 
 
 def middleware(function: Callable[[Request, Handler], Awaitable[Response]]) -> Middleware:
-    """Turn `async def layer(request, call_next)` into a Middleware."""
+    """Turn `async def layer(request, call_next)` into a Middleware.
+
+    Raises:
+        ConfigurationError: *function* does not take a request and the next handler.
+    """
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        raise ConfigurationError(
+            f"@middleware must stand above a function of two arguments, (request, call_next); "
+            f"{getattr(function, '__name__', function)!r} takes others"
+        ) from None
+    except ValueError:  # a callable without a signature
+        pass
 
     @functools.wraps(function)
     def wrap(call_next: Handler) -> Handler:

@@ -136,11 +136,14 @@ def _failed(attempt: Attempt, request: Request, error: BaseException, watch: _Wa
     writer = watch.writers[-1] if watch is not None and watch.writers else None
     known = writer.usage if writer is not None else None
     exact = False
+    # A writer of another's may not know these.
+    attempt.request_id = getattr(writer, "request_id", None)
+    attempt.rate_limit = getattr(writer, "rate_limit", None)
     if isinstance(error, LLMError):
         attempt.status = error.status
         attempt.code = error.code
-        attempt.request_id = error.request_id
-        attempt.rate_limit = error.rate_limit
+        attempt.request_id = error.request_id or attempt.request_id
+        attempt.rate_limit = error.rate_limit or attempt.rate_limit
         if error.usage is not None:
             known, exact = error.usage, True
         elif not error.processed and known is None:

@@ -29,14 +29,16 @@ class Writer:
     """Takes the events of one attempt; this one forgets them.
 
     A terminal sets `usage` as soon as the provider has said something of it, so that an attempt which is cut later
-    is still recorded with what is known. `events` holds the content that went through, where the writer keeps it.
+    is still recorded with what is known; so for `request_id` and `rate_limit`. `events` holds the content that went through, where the writer keeps it.
     """
 
-    __slots__ = ("usage",)
+    __slots__ = ("rate_limit", "request_id", "usage")
     events: list[Event] | None = None
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self.request_id: str | None = None
+        self.rate_limit: Any = None
 
     async def send(self, event: Event) -> None:
         """Push one event; waits while the consumer is behind.

@@ -20,6 +20,7 @@ FLOORS = {
     "_lazy": 0,
     "_media": 0,
     "_schema": 1,
+    "_hints": 0,
     "_request_values": 1,
     "call": 1,
     "identity": 1,

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from contract_cases import ASK, KINDS, SDKS, Kind, Knife, each_form, each_transport, talking
+from contract_cases import ASK, KINDS, LIMITS, SDKS, Kind, Knife, each_form, each_transport, talking
 
 from llamina import LLMError, Request, Response, Usage
-from llamina.testing import answer, stall
+from llamina.testing import answer, stall, with_headers
 
 
 @each_form
@@ -113,5 +113,25 @@ def test_many_streams_are_left_at_once(kind: Kind) -> None:
 
             assert left == [None] * 50
             assert talk.provider.aborted == 50
+
+    asyncio.run(main())
+
+
+@each_transport
+def test_what_the_headers_said_is_kept_of_a_stream_that_was_left(kind: Kind) -> None:
+    """The limits and the name of the request stand in the ledger, however the stream ended."""
+
+    async def main() -> None:
+        script = [with_headers(["a", asyncio.Event(), "never"], LIMITS[kind.wire])]
+        async with talking(kind, script) as talk:
+            async with talk.stack.stream(ASK) as stream:
+                await anext(stream)
+
+            (attempt,) = stream.call.attempts
+            assert attempt.outcome == "cancelled"
+            assert (attempt.request_id, stream.call.rate_limit) == (
+                "req-sim-1",
+                {"limit_tokens": 1000, "remaining_tokens": 90},
+            )
 
     asyncio.run(main())

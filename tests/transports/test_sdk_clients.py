@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -542,18 +542,18 @@ def test_a_stream_in_the_format_of_bedrock_is_refused() -> None:
 
 
 def test_an_sdk_that_cannot_be_imported_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is installed, and broken: the first call finds out."""
-    monkeypatch.setitem(sys.modules, "openai", None)
-    transport = OpenAITransport(KEY, "http://127.0.0.1:1/v1")
-    monkeypatch.delitem(sys.modules, "openai")
-    monkeypatch.setattr("importlib.import_module", _broken)
+    """It is installed, and broken: building the transport finds out."""
+    real = importlib.import_module
+
+    def broken(name: str, package: str | None = None) -> Any:
+        if name == "openai":
+            raise ImportError("no such symbol")
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", broken)
 
     with pytest.raises(ConfigurationError, match="cannot import the SDK 'openai'"):
-        asyncio.run(ask(transport))
-
-
-def _broken(name: str) -> Any:
-    raise ImportError("no such symbol")
+        OpenAITransport(KEY, "http://127.0.0.1:1/v1")
 
 
 async def ask(transport: Any) -> Any:

@@ -55,11 +55,16 @@ def _unpriced(_layer: Any, _field: Any, value: str) -> None:
         raise ConfigurationError(f'CostMeter.unpriced must be "count" or "refuse", got {value!r}')
 
 
+_MOST_WARNINGS = 100
+"""Models without a price that are named in the log; names come from callers."""
+
+
 class _Counts:
     """What the layer has refused, and what it could not account."""
 
     def __init__(self) -> None:
         self.refused = self.faults = 0
+        self.unpriced_models: set[str] = set()  # of which has been said that no budget counts them
 
 
 @frozen(eq=False, slots=False, repr=False)
@@ -129,6 +134,7 @@ class CostMeter(Layer):
                     model=request.model,
                 )
             units = 0
+            self._warn_unpriced(request.model)
         else:
             tokens = worst_case(estimate_prompt(request), request.params, self.default_output_tokens)
             units = price.worst_case(tokens[0], 0 if request.kind == "embed" else tokens[1])
@@ -202,6 +208,18 @@ class CostMeter(Layer):
         find = self.prices.price
         price = find(attempt.answered_model, attempt.provider) if attempt.answered_model else None
         return price if price is not None else find(attempt.model, attempt.provider)
+
+    def _warn_unpriced(self, model: str) -> None:
+        """Say once for each model that the budgets cannot count it: a name with a mistake in it has no budget."""
+        counts = self._counts
+        if model in counts.unpriced_models or len(counts.unpriced_models) >= _MOST_WARNINGS:
+            return
+        counts.unpriced_models.add(model)
+        _log.warning(
+            "there is no price for the model %r, so the budgets do not count it; add it to CostMeter(prices=...), "
+            'or set unpriced="refuse"',
+            model,
+        )
 
     def _close(self, node: Ledger, reservation: Reservation) -> None:
         units = sum([attempt.cost_units or 0 for attempt in node.attempts])

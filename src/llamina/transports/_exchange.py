@@ -74,7 +74,18 @@ class Peer(NamedTuple):
 class Exchange:
     """One attempt: it sends, reads, and turns every way in which that can fail into an `LLMError`."""
 
-    __slots__ = ("_answer", "_connect", "_limit", "_peer", "_pushed", "_read", "_received", "_request", "_request_id")
+    __slots__ = (
+        "_answer",
+        "_begun",
+        "_connect",
+        "_limit",
+        "_peer",
+        "_pushed",
+        "_read",
+        "_received",
+        "_request",
+        "_request_id",
+    )
     _answer: Answer
 
     def __init__(self, peer: Peer, request: Request, *, connect: float, read: float) -> None:
@@ -84,6 +95,7 @@ class Exchange:
         self._read = read
         self._received = 0
         self._pushed = b""
+        self._begun = False
         self._limit: Limit | None = None
         self._request_id: str | None = None
 
@@ -100,6 +112,7 @@ class Exchange:
 
     async def _run(self, engine: Engine) -> Response:
         self._answer = answer = await self._post(engine)
+        self._begun = True
         found = answer.headers.get("x-request-id") or answer.headers.get("request-id")
         self._request_id = self._short(found)
         try:
@@ -299,6 +312,7 @@ class Exchange:
     async def _deliver(self, decoder: Decoder) -> LLMError | None:
         """Push the events of the stream until it ends; the failure that ended it, if one did."""
         out = self._request.begin()
+        out.request_id, out.rate_limit = self._request_id, _rate_limit(self._answer.headers)
         split = SSEDecoder(limit=self._peer.max_bytes)
         failure: LLMError | None = None
         piece = b"..."
@@ -338,6 +352,8 @@ class Exchange:
         error.provider = error.provider or self._peer.provider
         error.model = error.model or self._request.model
         error.request_id = self._short(self._request_id or error.request_id)
+        if error.rate_limit is None and self._begun:
+            error.rate_limit = _rate_limit(self._answer.headers)
         if error.partial is None and partial is not None and partial.message.parts:
             error.partial = partial
         return error

@@ -12,7 +12,6 @@ and make the path from it; an own client gets the bytes.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.util
 import sys
@@ -51,16 +50,15 @@ def require(sdk: str, owner: str) -> None:
         raise ConfigurationError(f"{owner} needs the SDK {sdk!r}; install it with: pip install 'llamina[{sdk}]'")
 
 
-async def load(sdk: str, owner: str) -> None:
-    """Import *sdk*, which takes a second or two, while the event loop goes on.
+def load(sdk: str, owner: str) -> None:
+    """Import *sdk*, which takes a second or two: when the transport is built, for no call should run out of time for it.
 
     Raises:
-        ConfigurationError: it cannot be imported.
+        ConfigurationError: it is not installed, or cannot be imported.
     """
-    if sdk in sys.modules:
-        return
+    require(sdk, owner)
     try:
-        await asyncio.get_running_loop().run_in_executor(None, importlib.import_module, sdk)
+        importlib.import_module(sdk)
     except ImportError as error:
         raise ConfigurationError(
             f"{owner} cannot import the SDK {sdk!r} ({error}); install it anew with: pip install 'llamina[{sdk}]'"

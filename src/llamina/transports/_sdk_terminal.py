@@ -2,7 +2,7 @@
 
     class OpenAITransport(SDKTerminal): ...      # names the SDK, its wires and how its client is built
 
-The one surprise: the SDK is imported by the first call, in a thread, since that takes a second or two.
+The one surprise: building one imports the SDK, which takes a second or two. A call that did would run into its timeout.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class SDKTerminal(Terminal):
         else:
             require(self._sdk, owner)
             self._find_settings(owner)
+            load(self._sdk, owner)
             assert self.base_url is not None
             address = check_url(self.base_url, owner)
             for wire in wires.values():
@@ -112,9 +113,6 @@ class SDKTerminal(Terminal):
             raise ConfigurationError(
                 f"{owner}.api_key is missing; set {' or '.join(preset.key_names)} in the environment, or pass api_key="
             )
-
-    async def _prepare(self) -> None:
-        await load(self._sdk, type(self).__name__)
 
     def _build(self) -> Engine:
         own = self.client is None

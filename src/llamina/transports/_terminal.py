@@ -17,10 +17,11 @@ import asyncio
 import functools
 import os
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from attrs import Converter, define, field
 
+from llamina._hints import check_settings
 from llamina.errors import InvalidRequestError, LLMError, RequestTimeoutError
 from llamina.policy._validate import at_least, positive
 from llamina.protocol import Request, Response
@@ -56,6 +57,12 @@ class Terminal:
     _engines: dict[asyncio.AbstractEventLoop, Engine] = field(init=False, factory=dict)
     _process: int = field(init=False, factory=os.getpid)
 
+    def __new__(cls, *_args: object, **settings: object) -> Self:
+        """Refuse settings that the transport does not have, with the name that was meant."""
+        if settings:
+            check_settings(cls, settings)
+        return super().__new__(cls)
+
     async def __call__(self, request: Request) -> Response:
         """Send *request* and give back the complete answer; with a sink on it, its events go there as they come.
 
@@ -68,8 +75,7 @@ class Terminal:
         loop = asyncio.get_running_loop()
         engine = self._engines.get(loop)
         if engine is None:
-            await self._prepare()
-            engine = self._engines.get(loop) or self._build_here(loop)
+            engine = self._build_here(loop)
             peer = self._peers[request.kind]  # what is secret may be known only now
         connect, read = self.connect_timeout, self.read_timeout
         if request.deadline is not None:
@@ -102,7 +108,6 @@ class Terminal:
         Raises:
             LLMError: no answer came.
         """
-        await self._prepare()
         loop = asyncio.get_running_loop()
         engine = self._engines.get(loop) or self._build_here(loop)
         peer = next(iter(self._peers.values()))
@@ -130,9 +135,6 @@ class Terminal:
             provider=provider,
             model=request.model,
         )
-
-    async def _prepare(self) -> None:
-        """Whatever must be awaited before an engine is built."""
 
     def _build(self) -> Engine:
         """An engine for the event loop that runs."""

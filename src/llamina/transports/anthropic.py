@@ -10,7 +10,7 @@ of time are those of this transport. Every failure is an `LLMError`, which never
 The SDK says its own `anthropic-version`, newer than the one of `HTTPTransport`: with 2026-10-21 Anthropic refuses
 `temperature`, `top_p` and `top_k`. `headers={"anthropic-version": ...}` says another.
 
-The one surprise: the SDK is imported by the first call, in a thread: it takes two seconds. And its loggers are its own:
+The one surprise: building the transport imports the SDK, which takes two seconds. And its loggers are its own:
 with `ANTHROPIC_LOG=debug` they say what the SDK decides to say.
 """
 

@@ -8,7 +8,7 @@ The SDK authenticates, makes the address and sends; its answer is taken raw and 
 built. It sends one request for one call, whatever the client's `max_retries` says, follows no redirect, and its limits
 of time are those of this transport. Every failure is an `LLMError`, which never holds the key, a header or the prompt.
 
-The one surprise: the SDK is imported by the first call, in a thread: it takes a second. And its loggers are its own:
+The one surprise: building the transport imports the SDK, which takes a second. And its loggers are its own:
 with `OPENAI_LOG=debug` they say what the SDK decides to say.
 """
 
