@@ -7,7 +7,8 @@
     build_stack([...], OpenAITransport())                            # on the official SDKs, with an extra each
     build_stack([...], AnthropicTransport())
 
-The one surprise: naming a transport loads its module, not its HTTP client or SDK; that is loaded by the first call.
+The one surprise: naming a transport loads neither an HTTP client nor an SDK. An SDK is loaded when its transport is built,
+an HTTP client by the first call.
 """
 
 from __future__ import annotations
