@@ -5,7 +5,6 @@ check_settings(Retry, {"max_attempts": 3})     # TypeError: Retry has no setting
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["check_settings"]
@@ -24,6 +23,8 @@ def check_settings(kind: type, given: Iterable[str]) -> None:
     known = [setting.alias or setting.name for setting in attrs.fields(kind) if setting.init]
     for name in given:
         if name not in known:
+            import difflib
+
             near = [each for each in known if each in name or name in each] or difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
             raise TypeError(f"{kind.__name__} has no setting {name!r}; {hint}")

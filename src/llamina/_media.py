@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePath
 from typing import Any
 
 from .errors import InvalidRequestError
@@ -81,7 +80,8 @@ def _by_name(name: str | None) -> str:
     """The media type that a file's name tells by its ending, or ""."""
     import mimetypes
 
-    ending = PurePath(name or "").suffix.lower()
+    stem, dot, ending = (name or "").rpartition(".")
+    ending = f".{ending.lower()}" if stem and dot else ""
     # A table of its own: the module's functions mix in what the machine has installed.
     return _BY_NAME.get(ending) or mimetypes.MimeTypes().guess_type(f"file{ending}")[0] or ""
 
@@ -165,6 +165,8 @@ def read(path: str | os.PathLike[str], owner: str) -> tuple[bytes, str]:
     """
     if not isinstance(path, str | os.PathLike):
         raise InvalidRequestError(f"{owner}.from_path takes a path, got {type(path).__name__}; use {owner}.from_bytes")
+    from pathlib import Path  # late: most requests hold no file
+
     place = Path(path)
     where = f"{owner}.from_path({str(place)!r})"
     try:
