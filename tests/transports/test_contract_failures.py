@@ -174,7 +174,7 @@ def test_a_fault_is_named(kind: Kind, streams: bool, name: str) -> None:
 
     async def main() -> None:
         script, error_class = FAULTS[name]
-        limit = Timeout(0.1 if name in SLOW else 30)
+        limit = Timeout(0.25 if name in SLOW else 30)
         async with talking(kind, [script], limit) as talk:
             error = await talk.failure(streams)
 

@@ -309,7 +309,8 @@ def test_a_silent_server_runs_into_the_deadline(transport_to, script) -> None:
             await server.until(lambda: server.open == 0)
 
         assert type(error) is RequestTimeoutError
-        assert (error.limit, error.processed) == ("read", True)
+        assert error.limit in ("read", "deadline")  # of the client, or ours where the machine was slow to send
+        assert error.processed
         assert 0 < error.seconds <= 0.1
         assert (error.partial.text if error.partial else "") == "".join(error.came)
 
