@@ -219,7 +219,7 @@ class Plan:
             self.end()
 
 
-def stack_of(target: Any, who: str = "Client") -> Stack:
+def stack_of(target: Any, who: str = "Client(stack)") -> Stack:
     """*target*, if it is a stack; a bare transport or handler gets one without layers.
 
     Raises:
@@ -228,11 +228,9 @@ def stack_of(target: Any, who: str = "Client") -> Stack:
     if isinstance(target, Stack):
         return target
     if getattr(target, "_is_face", False):
-        raise ConfigurationError(
-            f"{who}(stack) takes a stack, got the face {target!r} of one; hand it the stack itself"
-        )
+        raise ConfigurationError(f"{who} takes a stack, got the face {target!r} of one; hand it the stack itself")
     if not callable(target) or isinstance(target, type | Layer):
         raise ConfigurationError(
-            f"{who}(stack) takes a stack or a handler, got {target!r}; write {who}(build_stack([...], transport))"
+            f"{who} takes a stack or a handler, got {target!r}; build one with build_stack([...], transport)"
         )
     return build_stack([], target)
