@@ -76,11 +76,11 @@ class Exchange:
 
     __slots__ = (
         "_answer",
-        "_begun",
         "_connect",
         "_limit",
         "_peer",
         "_pushed",
+        "_rate_limit",
         "_read",
         "_received",
         "_request",
@@ -95,7 +95,7 @@ class Exchange:
         self._read = read
         self._received = 0
         self._pushed = b""
-        self._begun = False
+        self._rate_limit: Mapping[str, float] | None = None
         self._limit: Limit | None = None
         self._request_id: str | None = None
 
@@ -112,7 +112,7 @@ class Exchange:
 
     async def _run(self, engine: Engine) -> Response:
         self._answer = answer = await self._post(engine)
-        self._begun = True
+        self._rate_limit = parse_rate_limit(answer.headers) or None
         found = answer.headers.get("x-request-id") or answer.headers.get("request-id")
         self._request_id = self._short(found)
         try:
@@ -126,7 +126,7 @@ class Exchange:
             id=self._short(response.id),
             model=self._short(response.model) or "",
             request_id=self._request_id,
-            rate_limit=_rate_limit(answer.headers),
+            rate_limit=self._rate_limit,
         )
 
     def _short(self, word: str | None) -> str | None:
@@ -312,7 +312,7 @@ class Exchange:
     async def _deliver(self, decoder: Decoder) -> LLMError | None:
         """Push the events of the stream until it ends; the failure that ended it, if one did."""
         out = self._request.begin()
-        out.request_id, out.rate_limit = self._request_id, _rate_limit(self._answer.headers)
+        out.request_id, out.rate_limit = self._request_id, self._rate_limit
         split = SSEDecoder(limit=self._peer.max_bytes)
         failure: LLMError | None = None
         piece = b"..."
@@ -352,8 +352,8 @@ class Exchange:
         error.provider = error.provider or self._peer.provider
         error.model = error.model or self._request.model
         error.request_id = self._short(self._request_id or error.request_id)
-        if error.rate_limit is None and self._begun:
-            error.rate_limit = _rate_limit(self._answer.headers)
+        if error.rate_limit is None:
+            error.rate_limit = self._rate_limit
         if error.partial is None and partial is not None and partial.message.parts:
             error.partial = partial
         return error
@@ -368,8 +368,3 @@ def _masked(said: Any, secrets: tuple[Secret, ...]) -> Any:
     if isinstance(said, list | tuple):
         return [_masked(value, secrets) for value in said]
     return said
-
-
-def _rate_limit(headers: Mapping[str, str]) -> Mapping[str, float] | None:
-    """What the headers say of limits, None where they say nothing."""
-    return parse_rate_limit(headers) or None
