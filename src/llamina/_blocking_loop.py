@@ -53,6 +53,7 @@ class Background:
         self.loop = asyncio.new_event_loop()
         self.loop.set_default_executor(_Executor(thread_name_prefix="llamina blocking"))
         self.lost = False  # whether this process is a child that has the loop's memory but not its thread
+        self.ending = False  # whether the interpreter ends
         self._tasks: set[asyncio.Task[Any]] = set()  # a task is kept alive while it cleans up
         self._thread = threading.Thread(target=self._serve, name="llamina blocking", daemon=True)
         try:
@@ -86,6 +87,15 @@ class Background:
                 "a blocking face was used in the thread of its own event loop, which would wait for itself for ever; "
                 "in a layer or an async tool await the stack or the client itself, without blocking()"
             )
+
+    def check_ending(self, error: BaseException) -> None:
+        """End the calling thread without a word if *error* is how its call was cancelled because the interpreter ends.
+
+        Only daemon threads still wait then. One that wrote a traceback could hold the lock of stderr when it is
+        stopped, and the interpreter would abort the process.
+        """
+        if self.ending and isinstance(error, asyncio.CancelledError):
+            raise SystemExit from error
 
     def start(self, work: Coroutine[Any, Any, T], context: Context, name: str) -> asyncio.Task[T]:
         """A task in the loop; to be called in the loop's thread."""
@@ -128,6 +138,7 @@ class Background:
         """Cancel what is in flight, wait for its clean-up for some seconds, and stop."""
         if self.lost or self.loop.is_closed():
             return
+        self.ending = True
         self.loop.call_soon_threadsafe(lambda: self.start(self._wind_up(), Context(), "llamina end"))
         self._thread.join(_LAST_WORDS + 1)
         if not self._thread.is_alive():
@@ -218,6 +229,7 @@ class _Work:
         if error is None:
             return self._value
         try:
+            self._home.check_ending(error)
             if isinstance(error, asyncio.CancelledError):
                 # Nobody in the waiting thread has cancelled, and code that is not async does not know the class.
                 raise LLMError("the call was cancelled from below, not by its caller") from error

@@ -90,6 +90,8 @@ class _Far(Stream):
         """Raise what the call has raised, once."""
         assert self.bridge is not None
         if self._error is not None and not self.bridge.abandoned:
+            assert self.home is not None
+            self.home.check_ending(self._error)
             self._raise_once()
 
 
