@@ -59,15 +59,19 @@ from .stream import Stream
 if TYPE_CHECKING:
     from .client import Client as Client
     from .client import Conversation as Conversation
+    from .config import load_stack as load_stack
     from .layers.cache import Cache as Cache
+    from .layers.chaos import Chaos as Chaos
     from .layers.circuit_breaker import CircuitBreaker as CircuitBreaker
     from .layers.cost import CostMeter as CostMeter
     from .layers.dedup import Dedup as Dedup
     from .layers.logger import JSONFormatter as JSONFormatter
     from .layers.logger import Logger as Logger
     from .layers.map_text import map_text as map_text
+    from .layers.recorder import Recorder as Recorder
     from .layers.retry import Retry as Retry
     from .layers.timeout import Timeout as Timeout
+    from .order import StackOrderWarning as StackOrderWarning
     from .policy.accounts import Budget as Budget
     from .policy.adaptive import Adaptive as Adaptive
     from .policy.backoff import Backoff as Backoff
@@ -89,6 +93,7 @@ _LATE = {
     "Backoff": ".policy.backoff",
     "Budget": ".policy.accounts",
     "Cache": ".layers.cache",
+    "Chaos": ".layers.chaos",
     "CircuitBreaker": ".layers.circuit_breaker",
     "Client": ".client",
     "Constant": ".policy.backoff",
@@ -102,12 +107,15 @@ _LATE = {
     "Linear": ".policy.backoff",
     "Logger": ".layers.logger",
     "MemoryCache": ".stores.memory",
+    "Recorder": ".layers.recorder",
     "Retry": ".layers.retry",
     "RetryBudget": ".policy.retry_budget",
     "SQLiteCache": ".stores.sqlite",
+    "StackOrderWarning": ".order",
     "Store": ".stores.base",
     "Timeout": ".layers.timeout",
     "default_classifier": ".policy.classify",
+    "load_stack": ".config",
     "map_text": ".layers.map_text",
 }
 
@@ -123,6 +131,7 @@ __all__ = [
     "Cache",
     "CacheControl",
     "Call",
+    "Chaos",
     "CircuitBreaker",
     "CircuitOpenError",
     "Client",
@@ -159,6 +168,7 @@ __all__ = [
     "RateLimitError",
     "Reasoning",
     "ReasoningDelta",
+    "Recorder",
     "Request",
     "RequestTimeoutError",
     "Response",
@@ -168,6 +178,7 @@ __all__ = [
     "ServerError",
     "Sink",
     "Stack",
+    "StackOrderWarning",
     "Started",
     "Store",
     "Stream",
@@ -188,6 +199,7 @@ __all__ = [
     "evolve",
     "explain_identity",
     "fold",
+    "load_stack",
     "map_text",
     "middleware",
 ]

@@ -20,7 +20,7 @@ __all__ = ["Layer"]
 
 
 class Layer:
-    """Base of the shipped layers: subclasses write `wrap`, and `stats` for what they count."""
+    """Base of the shipped layers: subclasses write `wrap`, `stats` for what they count, `effects` for the order."""
 
     def __new__(cls, *_args: Any, **settings: Any) -> Self:
         """Refuse settings that the layer does not have, with the name that was meant."""

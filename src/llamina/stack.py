@@ -15,7 +15,7 @@ import importlib
 import inspect
 from collections.abc import Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from .edge import belongs_to_call, open_call
 from .errors import ConfigurationError
@@ -31,26 +31,41 @@ __all__ = ["Stack", "build_stack"]
 
 
 def build_stack(
-    layers: Iterable[Middleware], transport: Handler, *, hold_streams: bool = False, stream_buffer: int = 64
+    layers: Iterable[Middleware],
+    transport: Handler,
+    *,
+    check: Literal["warn", "error", "off"] = "warn",
+    hold_streams: bool = False,
+    stream_buffer: int = 64,
 ) -> Stack:
     """Compose *layers*, outermost first, round *transport*.
 
     Args:
         layers: callables `Handler -> Handler`; the first sees the request first.
         transport: what answers: a transport, another stack, any `async def handler(request) -> Response`.
+        check: what to do about an order of layers that is known to be wrong: warn (`StackOrderWarning`), refuse it, or
+            nothing. It costs at construction only.
         hold_streams: deliver a stream only after it was checked against the Response (for layers you do not trust).
         stream_buffer: events that a consumer may lag behind before the producer waits.
 
     Raises:
-        ConfigurationError: a layer or the transport cannot be called the way it must be.
+        ConfigurationError: a layer or the transport cannot be called the way it must be; with `check="error"` also an
+            order that is wrong.
     """
+    if check not in ("warn", "error", "off"):
+        raise ConfigurationError(f"build_stack.check must be 'warn', 'error' or 'off', got {check!r}")
     given: Any = layers
     if not isinstance(given, Iterable) or isinstance(given, str):
         raise ConfigurationError(
             f"build_stack.layers must be a list of layers, got {type(layers).__name__}; "
             "write build_stack([Cache(), Retry()], transport)"
         )
-    return Stack(tuple(layers), transport, hold_streams=hold_streams, stream_buffer=stream_buffer)
+    stack = Stack(tuple(layers), transport, hold_streams=hold_streams, stream_buffer=stream_buffer)
+    if check != "off":
+        from .order import enforce  # what is built bare, with nothing to check, does not load the rules
+
+        enforce(stack, refuse=check == "error", stacklevel=3)
+    return stack
 
 
 class Stack:
@@ -96,6 +111,22 @@ class Stack:
         """This stack without `await`, for sync code, notebooks and threads; all of them share one event loop."""
         # By name: a face stands above the stack, which must not depend on it.
         return cast("BlockingStack", importlib.import_module("llamina.blocking").BlockingStack(self))
+
+    def explain(self, request: Request | None = None) -> str:
+        """The stack as a tree, with what each layer does; with a *request*, what it will do for that one."""
+        return cast("str", importlib.import_module("llamina.explain").explain(self, request))
+
+    def draw(self) -> str:
+        """The stack as a Mermaid flowchart, for a page or a notebook; `llamina draw` makes a picture of it."""
+        return cast("str", importlib.import_module("llamina.draw").mermaid(self))
+
+    def to_config(self) -> dict[str, Any]:
+        """The stack as plain data, as `load_stack` takes it; secrets are left out or named by their variable.
+
+        Raises:
+            ConfigurationError: a part cannot be said in plain data (a function, an object of yours); names which.
+        """
+        return cast("dict[str, Any]", importlib.import_module("llamina.config").to_config(self))
 
     def stats(self) -> dict[str, Any]:
         """What every layer has counted, under dotted names; a second layer of one kind is numbered (`retry#2.`)."""

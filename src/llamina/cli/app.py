@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -145,3 +146,98 @@ def ask(
         streams=not no_stream,
     )
     return partial(put, question)
+
+
+StackFile = Annotated[Path, typer.Argument(metavar="STACK", help="A stack in a TOML file.")]
+
+
+@app.command()
+def check(
+    stack: StackFile,
+    strict: Annotated[bool, typer.Option("--strict", help="Notes are errors too.")] = False,
+) -> Todo:
+    """Tell whether a stack file can be loaded and its layers stand in a good order.
+
+    Each finding has its reason and what mends it. The exit code is 1 if an
+    order is wrong, 2 if the file cannot be loaded.
+    """
+    from .inspect import check_file
+
+    return partial(check_file, stack, strict=strict)
+
+
+@app.command()
+def explain(
+    stack: StackFile,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Explain what happens to this question.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", envvar="LLAMINA_MODEL", help="Asked of this model.")] = "model",
+) -> Todo:
+    """Print a stack as a tree, with what each layer does."""
+    from .inspect import explain_file
+
+    return partial(explain_file, stack, prompt=prompt, model=model)
+
+
+@app.command()
+def draw(
+    stack: StackFile,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .svg, .png or .mmd file; without it Mermaid is printed.")
+    ] = None,
+) -> Todo:
+    """Draw a stack: as Mermaid, SVG or PNG."""
+    from .inspect import draw_file
+
+    return partial(draw_file, stack, output)
+
+
+@app.command()
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write it; else it is printed.")
+    ] = None,
+) -> Todo:
+    """Write the JSON schema of stack files, for editors."""
+    from .schema import write_schema
+
+    return partial(write_schema, output)
+
+
+@app.command()
+def plugins(
+    check: Annotated[bool, typer.Option("--check", help="Run the conformance kit on each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> Todo:
+    """List the layers, transports, stores and backoffs that installed packages bring."""
+    from .plugins import list_plugins
+
+    return partial(list_plugins, check=check, as_json=as_json)
+
+
+new = typer.Typer(no_args_is_help=True, help="Begin a package of your own.")
+app.add_typer(new, name="new")
+
+
+@new.command("layer")
+def new_layer(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The layer's name, like rate-limit.")],
+    into: Annotated[Path, typer.Option("--into", help="The folder in which the package's folder is made.")] = Path(),
+) -> Todo:
+    """Write a complete package with one layer: project file, source, tests with the kit, README, CI."""
+    from .scaffold import write_layer
+
+    return partial(write_layer, name, into)
+
+
+@app.command()
+def conformance(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:FACTORY", help="What builds the layer, or the name of a plugin.")
+    ],
+    kind: Annotated[str, typer.Option(help="layer, handler, store or backoff.")] = "layer",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> Todo:
+    """Run the conformance kit on a layer of yours and print each clause of the protocol."""
+    from .conformance import report
+
+    return partial(report, target, kind=kind, as_json=as_json)

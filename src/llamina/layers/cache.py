@@ -23,7 +23,7 @@ import hashlib
 from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from attrs import field, frozen
@@ -101,6 +101,8 @@ class Cache(Layer):
         store_timeout: seconds that a call waits for the store at most, once to look and once to keep; None: for ever.
         store_rest: seconds for which a store that did not answer in time is left alone.
     """
+
+    effects: ClassVar[frozenset[str]] = frozenset({"short-circuits", "stores"})
 
     store: Store = field(factory=MemoryCache, validator=_store)
     ttl: float | None = field(default=None, validator=optional(positive()))

@@ -22,7 +22,7 @@ import random
 from asyncio import get_running_loop
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field
 from attrs.exceptions import FrozenAttributeError
@@ -128,6 +128,8 @@ class CircuitBreaker(Layer):
         CircuitOpenError: the circuit does not let the call through.
         ConfigurationError: a setting makes no sense; the storage would make the event loop wait for a network.
     """
+
+    effects: ClassVar[frozenset[str]] = frozenset({"judges"})
 
     fail_max: int | None = field(default=5, validator=optional(at_least(1, integer=True, remedy=_OPENS_NEVER)))
     reset_timeout: float = field(default=60.0, validator=positive())

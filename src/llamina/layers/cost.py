@@ -103,6 +103,11 @@ class CostMeter(Layer):
     def _open_rows(self) -> Rows:
         return Rows(self.max_rows)
 
+    @property
+    def effects(self) -> frozenset[str]:
+        """What the order of a stack is checked by: a meter with budgets also refuses."""
+        return frozenset({"meters", "budgets"} if self.budgets else {"meters"})
+
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""
         bounded = bool(self.budgets)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -59,6 +59,8 @@ class Dedup(Layer):
         max_buffer: events of a streaming flight after which nobody joins it any more (who comes begins another).
         side_effects: `request -> bool`: such a request never shares; by default one with `store` or `background`.
     """
+
+    effects: ClassVar[frozenset[str]] = frozenset({"shares"})
 
     scope: tuple[str, ...] = field(default=(), kw_only=True, converter=_scope)
     context: tuple[ContextVar[Any], ...] = field(default=(), kw_only=True, converter=_variables)

@@ -22,7 +22,7 @@ import json
 import logging
 from asyncio import get_running_loop
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from attrs import field, frozen
@@ -67,6 +67,8 @@ class Logger(Layer):
         redact: `text -> text`, applied to both before they are logged.
         max_content: characters of each that are logged at most.
     """
+
+    effects: ClassVar[frozenset[str]] = frozenset({"observes"})
 
     logger: logging.Logger = field(factory=lambda: logging.getLogger("llamina"), converter=_logger, kw_only=True)
     level: int = field(default=logging.INFO, converter=_level, kw_only=True)

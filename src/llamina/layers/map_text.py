@@ -67,6 +67,7 @@ def map_text(function: Callable[[str], str], *, by: Literal["text", "line", "wor
             handle.records_attempts = True  # type: ignore[attr-defined]
         return handle
 
+    layer.effects = frozenset({"rewrites-answer"})  # type: ignore[attr-defined]
     layer.__name__ = f"map_text({getattr(function, '__name__', 'function')})"
     return layer
 

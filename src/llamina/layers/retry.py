@@ -19,7 +19,7 @@ import random
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 
@@ -97,6 +97,8 @@ class Retry(Layer):
     Raises:
         The last try's own error, when tries, budget or time are used up; `error.call.attempts` lists all of them.
     """
+
+    effects: ClassVar[frozenset[str]] = frozenset({"replays"})
 
     attempts: int = field(
         default=3, validator=at_least(1, remedy="leave Retry out of the stack to disable it", integer=True)

@@ -63,6 +63,13 @@ class Timeout(Layer):
 
     _counts: _Counts = field(init=False, repr=False, factory=_Counts)
 
+    @property
+    def effects(self) -> frozenset[str]:
+        """What the order of a stack is checked by: depends on which limits are set."""
+        total = {"bounds-time"} if self.seconds is not None else set()
+        events = {"watches-stream"} if self.first_event is not None or self.idle is not None else set()
+        return frozenset(total | events)
+
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""
         seconds = self.seconds
