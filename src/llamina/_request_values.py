@@ -48,6 +48,8 @@ NO_TAGS: Mapping[str, str] = FrozenDict()
 def checked_tags(tags: Mapping[str, str] | None) -> Mapping[str, str]:
     if not tags:
         return NO_TAGS
+    if not isinstance(tags, Mapping):
+        raise InvalidRequestError(f'tags must map strings to strings, like {{"user": "ada"}}; got {tags!r}')
     for key, value in tags.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise InvalidRequestError(f"tags must map strings to strings, got {key!r}: {value!r}")
@@ -64,6 +66,8 @@ def checked_headers(headers: Mapping[str, str] | None) -> Mapping[str, str]:
     """Headers with names in lower case; a line break in one would be a header of somebody else's making (RFC 9110, 5.5)."""
     if not headers:
         return NO_HEADERS
+    if not isinstance(headers, Mapping):
+        raise InvalidRequestError(f"headers must map names to values, got {type(headers).__name__}")
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise InvalidRequestError(f"headers must have names of letters, digits and '-', got {name!r}")

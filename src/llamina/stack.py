@@ -197,19 +197,60 @@ def _picture(part: Any) -> str:
     return _name(part) if inspect.isroutine(part) else repr(part)
 
 
+def _answers(part: Any) -> bool:
+    """Whether *part* is no layer but a handler: a transport, a stack. A layer takes the next handler, not a request."""
+    if isinstance(part, Stack):
+        return True
+    if inspect.isroutine(part):
+        return False
+    return next(iter(_parameters(part)), "") == "request" or inspect.iscoroutinefunction(type(part).__call__)
+
+
+def _parameters(function: Any) -> dict[str, Any]:
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a callable without a signature
+        return {}
+
+
+def _takes_handler(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # a callable without a signature
+        return True
+    return True
+
+
 def _check(layers: tuple[Any, ...], transport: Any) -> None:
     for place, layer in enumerate(layers):
         where = f"build_stack.layers[{place}]"
         if isinstance(layer, type):
             raise ConfigurationError(f"{where} is the class {layer.__name__}; build it: {layer.__name__}(...)")
+        if _answers(layer):
+            raise ConfigurationError(
+                f"{where} is {_name(layer)}, which answers requests itself and so goes last: "
+                "build_stack([Cache(), Retry()], transport)"
+            )
         if inspect.iscoroutinefunction(layer):
             raise ConfigurationError(
                 f"{where} is the async function {layer.__name__}; put @middleware above it to make it a layer"
             )
         if not callable(layer):
             raise ConfigurationError(f"{where} must be a layer (Handler -> Handler), got {layer!r}")
+        if inspect.isfunction(layer) and not _takes_handler(layer):
+            raise ConfigurationError(
+                f"{where} is the function {layer.__name__}, which does not take the next handler; "
+                f"if it makes the layer, call it: {layer.__name__}(...)"
+            )
     if isinstance(transport, type):
         raise ConfigurationError(f"build_stack.transport is the class {transport.__name__}; build it first")
+    if isinstance(transport, Layer):
+        raise ConfigurationError(
+            f"build_stack.transport is {_name(transport)}, which is a layer; it goes into the list, and what answers last: "
+            "build_stack([Cache(), Retry()], transport)"
+        )
     if not callable(transport):
         raise ConfigurationError(
             f"build_stack.transport must be a handler (async Request -> Response), got {transport!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,13 @@ def test_a_request_cannot_be_changed() -> None:
         request.params["temperature"] = 2  # type: ignore[index]
     with pytest.raises(TypeError, match="evolve"):
         request.tags.clear()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("values", [{"tags": "ada"}, {"tags": ["ada"]}, {"headers": "x-a: b"}])
+def test_tags_and_headers_must_be_mappings(values: dict[str, Any]) -> None:
+    """A name alone says not what it is the name of; the message shows how to write it."""
+    with pytest.raises(InvalidRequestError, match="must map"):
+        Request.chat("m", "hi", **values)
 
 
 def test_a_request_survives_pickling_and_copying() -> None:

@@ -372,6 +372,7 @@ async def test_a_warning_that_raises_does_not_fail_the_call(caplog: pytest.LogCa
         ({"prices": {"m": {"inptu": "1", "output": "1"}}}, "inptu"),
         ({"prices": 3}, "prices"),
         ({"prices": {}, "budgets": ["5"]}, "CostMeter.budgets"),
+        ({"prices": {}, "budgets": 5.0}, "CostMeter.budgets must hold Budgets"),
         ({"prices": {}, "unpriced": "free"}, "CostMeter.unpriced"),
         ({"prices": {}, "max_rows": 0}, "CostMeter.max_rows"),
     ],

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -41,7 +41,7 @@ _log = logging.getLogger("llamina")
 
 
 def _budgets(value: Any) -> tuple[Budget, ...]:
-    budgets = (value,) if isinstance(value, Budget) else tuple(value)
+    budgets = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
     for budget in budgets:
         if not isinstance(budget, Budget):
             raise ConfigurationError(
