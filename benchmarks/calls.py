@@ -6,18 +6,21 @@ import hashlib
 import itertools
 import json
 import logging
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from llamina import (
     Budget,
     Cache,
+    Chaos,
     CircuitBreaker,
     CostMeter,
     Dedup,
     Handler,
     Logger,
     MemoryCache,
+    Recorder,
     Request,
     Response,
     Retry,
@@ -141,7 +144,14 @@ async def alone() -> Table:
         "Dedup()": (Dedup(), "9 us"),
     }
     variants = {"base": same(build_stack([], terminal), request)}
+    folder = tempfile.TemporaryDirectory()
+    cassette = f"{folder.name}/cassette.json"
+    await build_stack([Recorder(cassette, "record")], terminal)(request)
+    layers["Chaos(), every rate 0"] = (Chaos(), "")
+    layers["Chaos(error_rate=1e-9), drawn for each call"] = (Chaos(error_rate=1e-9), "")
+    replay = Recorder(cassette, "replay")
     variants |= {name: same(build_stack([layer], terminal), request) for name, (layer, _) in layers.items()}
+    variants["Recorder(), a replay of 0.2 KB"] = same(build_stack([replay], terminal), request)
     variants["Cache(), a hit of 0.2 KB"] = same(build_stack([Cache()], terminal), Request.chat("m", "x" * 200))
     variants["fresh base"] = fresh(build_stack([], terminal))
     variants["Cache(), a miss"] = fresh(build_stack([Cache(store=MemoryCache(maxsize=100))], terminal))
@@ -153,6 +163,8 @@ async def alone() -> Table:
     ]
     rows.append(Row("Cache(), a miss adds", seen["Cache(), a miss"] - seen["fresh base"], "us", None))
     rows.append(Row("Cache(), a hit of 0.2 KB, in all", seen["Cache(), a hit of 0.2 KB"], "us", None, "3 us"))
+    rows.append(Row("Recorder(), a replay of 0.2 KB, in all", seen["Recorder(), a replay of 0.2 KB"], "us", None))
+    folder.cleanup()
     return Table("Each layer alone", "CPU that a layer adds to a call through `build_stack([], transport)`.", rows)
 
 

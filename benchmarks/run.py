@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 from pathlib import Path
 
 from measure import Table, machine, run
@@ -24,14 +25,18 @@ MODULES = {
     "doors": "doors",
 }
 
+RIVALS = re.compile(r"The same work.*?<!-- rivals:end -->", re.DOTALL)
+"""What `benchmarks/rivals/run.py` writes to the page."""
 
-def page(tables: list[Table], before: str = "") -> str:
-    """The page with *tables* on it, each in its place on the page *before*, else at the end."""
-    parts = {part.partition("\n")[0]: f"## {part.strip()}\n" for part in before.split("\n## ")[1:]}
+
+def page(tables: list[Table], before: str = "", *, keep: bool = False) -> str:
+    """The page with *tables* on it; to *keep* the others, each in its place on the page *before*, else at the end."""
+    parts = {part.partition("\n")[0]: f"## {part.strip()}\n" for part in before.split("\n## ")[1:]} if keep else {}
     parts |= {table.title: table.markdown() for table in tables}
+    rivals = RIVALS.search(before)
     head = (
         f"# Benchmarks\n\nWritten by `python benchmarks/run.py --markdown docs/benchmarks.md`.\nSeen on {machine()}.\n"
-    )
+    ) + (f"\n{rivals.group()}\n" if rivals else "")
     return "\n".join([head, *parts.values()])
 
 
@@ -52,8 +57,8 @@ def main() -> None:
             print(table.text(), flush=True)
             tables.append(table)
     if chosen.markdown:
-        keep = chosen.sections and chosen.markdown.exists()
-        chosen.markdown.write_text(page(tables, chosen.markdown.read_text() if keep else ""))
+        before = chosen.markdown.read_text() if chosen.markdown.exists() else ""
+        chosen.markdown.write_text(page(tables, before, keep=bool(chosen.sections)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The kit over every shipped layer, and a zoo of wrong layers that it must catch by the clause named for the mistake."""
+"""What we ask of others holds for ours: the kit over every shipped layer, transport, store and backoff."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
+import itertools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,27 +18,38 @@ from llamina import (
     CostMeter,
     Dedup,
     Handler,
-    LLMError,
+    InvalidRequestError,
     Logger,
-    Message,
     Middleware,
     Request,
     Response,
     Retry,
-    ServerError,
-    TextDelta,
     Timeout,
-    Usage,
     build_stack,
     map_text,
     middleware,
 )
-from llamina.testing import ConformanceError, FakeTransport, check_handler, check_middleware
+from llamina.errors import ConfigurationError
+from llamina.layers.chaos import Chaos
+from llamina.layers.recorder import Recorder
+from llamina.policy.backoff import Constant, DecorrelatedJitter, Exponential, Fibonacci, Linear
+from llamina.stores import MemoryCache, SQLiteCache
+from llamina.testing import (
+    CallLog,
+    ConformanceError,
+    FakeTransport,
+    check_backoff,
+    check_handler,
+    check_middleware,
+    check_store,
+)
+from llamina.testing._handler_clauses import HANDLER
+from llamina.testing._middleware_clauses import MIDDLEWARE
 from llamina.transports import EchoTransport
 
 PRICES = {"model": {"input": "1", "output": "2"}}
 
-SHIPPED: dict[str, Callable[[], Middleware]] = {
+LAYERS: dict[str, Callable[[], Middleware]] = {
     "Logger": lambda: Logger(logger="test.conformance"),
     "Cache": Cache,
     "Cache, stale while revalidate": lambda: Cache(ttl=1, stale_while_revalidate=100),
@@ -55,266 +66,153 @@ SHIPPED: dict[str, Callable[[], Middleware]] = {
     "map_text": lambda: map_text(lambda text: text),
     "map_text by word": lambda: map_text(str, by="word"),
     "map_text that rewrites": lambda: map_text(str.upper),
+    "Chaos that does nothing yet": lambda: Chaos(seed=7),
+    "Chaos that is slow": lambda: Chaos(seed=7, latency=(0.1, 0.5)),
+    "CallLog": CallLog,
 }
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", LAYERS)
 def test_a_shipped_layer_keeps_every_clause(name: str) -> None:
-    """What we ask of others holds for ours."""
-    assert len(check_middleware(SHIPPED[name])) >= 19
+    """Nothing is found against it."""
+    assert len(check_middleware(LAYERS[name])) == len(MIDDLEWARE.entries)
 
 
-def test_the_echo_and_a_stack_of_all_layers_are_good_handlers() -> None:
-    """Terminals and stacks are one thing: handlers."""
-    layers = [make() for name, make in SHIPPED.items() if "Cache" not in name]
+@pytest.mark.parametrize("mode", ["once", "record"])
+def test_a_recorder_keeps_every_clause(mode: str, tmp_path: Path) -> None:
+    """With a cassette of its own for each."""
+    numbers = itertools.count()
 
-    assert check_handler(EchoTransport())
-    assert check_handler(build_stack(layers, FakeTransport([["Hel", 0.1, "lo"]], repeat=True)))
+    held = check_middleware(lambda: Recorder(tmp_path / f"{next(numbers)}.json", mode=mode))
 
-
-# --- the zoo ---------------------------------------------------------------------------------------------------------
-
-
-def forgets_the_permit(call_next: Handler) -> Handler:
-    """Acquires, awaits, releases: without `finally`."""
-    slots = asyncio.Semaphore(1)
-
-    async def handle(request: Request) -> Response:
-        await slots.acquire()
-        response = await call_next(request)
-        slots.release()
-        return response
-
-    return handle
+    assert len(held) == len(MIDDLEWARE.entries)
 
 
-def loses_a_few_of_many_permits(call_next: Handler) -> Handler:
-    """Releases on errors, not on cancellation; there are enough permits for a while."""
-    slots = asyncio.Semaphore(15)
+@pytest.mark.parametrize(
+    "handler",
+    [
+        EchoTransport(),
+        EchoTransport(delay=0.5, piece_delay=0.1),
+        FakeTransport("hello"),
+        FakeTransport([["Hel", 0.1, "lo"]], repeat=True),
+        build_stack([], FakeTransport("hello")),
+        build_stack([Cache(), Dedup(), Retry(), CostMeter(PRICES), CircuitBreaker(), Timeout(30)], EchoTransport()),
+    ],
+    ids=["echo", "slow echo", "fake", "fake in pieces", "bare stack", "stack"],
+)
+def test_a_shipped_handler_keeps_every_clause(handler: Handler) -> None:
+    """Terminals, fakes and stacks are one thing: handlers."""
+    assert len(check_handler(handler)) == len(HANDLER.entries)
 
-    async def handle(request: Request) -> Response:
-        await slots.acquire()
-        try:
-            response = await call_next(request)
-        except Exception:
-            slots.release()
-            raise
-        slots.release()
-        return response
 
-    return handle
+def test_shipped_stores_keep_every_clause(tmp_path: Path) -> None:
+    """In memory and on disk."""
+    numbers = itertools.count()
+
+    assert len(check_store(MemoryCache)) == 19
+    assert len(check_store(lambda: SQLiteCache(tmp_path / f"{next(numbers)}.db"))) == 19
 
 
-@middleware
-async def swallows_the_cancellation(request: Request, call_next: Handler) -> Response:
-    """Turns a cancellation into an answer."""
-    try:
-        return await call_next(request)
-    except asyncio.CancelledError:
-        return Response.of("cancelled", usage=Usage(1, 1))
+@pytest.mark.parametrize("kind", [Constant, Linear, Exponential, Fibonacci, DecorrelatedJitter, Adaptive])
+@pytest.mark.parametrize("jitter", ["full", "equal", "none"])
+def test_a_shipped_backoff_keeps_every_clause(kind: Any, jitter: str) -> None:
+    """With each kind of jitter."""
+    assert len(check_backoff(lambda: kind(jitter=jitter))) == 8
 
 
 @middleware
-async def turns_the_cancellation_into_an_error(request: Request, call_next: Handler) -> Response:
-    """As pybreaker does."""
-    try:
-        return await call_next(request)
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError):
-            raise ServerError("failed") from error
-        raise
-
-
-@middleware
-async def retries_after_delivery(request: Request, call_next: Handler) -> Response:
-    """Hides the failure of a stream that has begun behind a canned answer."""
-    try:
-        return await call_next(request)
-    except ServerError:
-        return Response.of("par and something else", usage=Usage(1, 1))
-
-
-@middleware
-async def wraps_errors(request: Request, call_next: Handler) -> Response:
-    """Replaces every error by its own."""
-    try:
-        return await call_next(request)
-    except Exception as error:
-        raise LLMError("it failed") from error
-
-
-@middleware
-async def builds_a_new_request(request: Request, call_next: Handler) -> Response:
-    """Names the fields it knows, and loses the others."""
-    return await call_next(Request.chat(request.model, [m.text for m in request.messages], max_tokens=5))
-
-
-@middleware
-async def drops_unknown_parameters(request: Request, call_next: Handler) -> Response:
-    """Keeps a list of parameters that it knows."""
-    known = {key: value for key, value in request.params.items() if key in ("temperature", "max_tokens")}
-    return await call_next(request.evolve(params=known))
-
-
-@middleware
-async def rebuilds_the_response(request: Request, call_next: Handler) -> Response:
-    """Returns the text and forgets the rest."""
-    return Response.of((await call_next(request)).text)
-
-
-@middleware
-async def changes_the_request(request: Request, call_next: Handler) -> Response:
-    """Writes into a value that belongs to the caller."""
-    nested = request.params.get("nested")
-    if nested is not None:
-        nested["list"].append(3)
+async def passes(request: Request, call_next: Handler) -> Response:
+    """The least that a layer can do."""
     return await call_next(request)
 
 
-@middleware
-async def lengthens_the_deadline(request: Request, call_next: Handler) -> Response:
-    """Gives every call its own thirty hours."""
-    return await call_next(request.evolve(deadline=asyncio.get_running_loop().time() + 108_000))
+def test_some_clauses_can_be_played_alone() -> None:
+    """In the order of the kit."""
+    held = check_middleware(lambda: passes, only=("nothing-twice", "cancellation"))
+
+    assert held == ["nothing-twice", "cancellation"]
 
 
-@middleware
-async def rewrites_only_the_response(request: Request, call_next: Handler) -> Response:
-    """Forgets that the text has been streamed."""
-    response = await call_next(request)
-    return response.with_text(response.text.upper())
+class Needy:
+    """A layer that cannot be built without a setting."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def __call__(self, call_next: Handler) -> Handler:
+        return call_next
 
 
-@middleware
-async def rewrites_only_the_events(request: Request, call_next: Handler) -> Response:
-    """Forgets that the Response is returned too."""
-    from llamina import Writer
-
-    class Upper(Writer):
-        def __init__(self, inner: Writer) -> None:
-            super().__init__()
-            self.inner = inner
-
-        async def send(self, event: Any) -> None:
-            await self.inner.send(TextDelta(event.text.upper()) if event.text else event)
-
-    if request.sink is not None:
-        request = request.evolve(sink=request.sink.through(Upper))
-    return await call_next(request)
-
-
-_seen_errors = 0
+@pytest.mark.parametrize(
+    ("factory", "complaint"),
+    [
+        (Retry(), r"takes a factory, got a Retry; write lambda: Retry\(\.\.\.\)"),
+        (passes, r"got the layer passes itself; write lambda: passes"),
+        (Needy, r"Needy needs limit; write lambda: Needy\(limit=\.\.\.\)"),
+        (7, r"a function without arguments that builds what is checked; got 7"),
+        (lambda: None, r"returned None; does it lack a `return`"),
+        (lambda: 7, r"must be a layer \(Handler -> Handler\), got 7"),
+        (lambda: Retry, r"is the class Retry; build it"),
+    ],
+)
+def test_what_is_no_factory_is_refused_with_what_to_write(factory: Any, complaint: str) -> None:
+    """A wrong use is no finding about the layer."""
+    with pytest.raises(ConfigurationError, match=complaint):
+        check_middleware(factory)
 
 
-@middleware
-async def keeps_state_in_the_module(request: Request, call_next: Handler) -> Response:
-    """A breaker for the whole process, by mistake."""
-    global _seen_errors
-    if _seen_errors >= 5:
-        raise ServerError("open for everyone")
-    try:
+def test_what_is_no_handler_is_refused_with_what_to_write() -> None:
+    """As `build_stack` does."""
+    with pytest.raises(ConfigurationError, match="is the class EchoTransport; build it first"):
+        check_handler(EchoTransport)
+
+
+def test_a_store_itself_is_no_factory() -> None:
+    """Each clause needs a store of its own."""
+    with pytest.raises(ConfigurationError, match="check_store takes a factory"):
+        check_store(MemoryCache())  # type: ignore[arg-type]
+
+
+def test_a_layer_that_never_asks_below_is_told_so() -> None:
+    """Nothing can be said of it."""
+
+    @middleware
+    async def closed_for_today(request: Request, call_next: Handler) -> Response:
+        return Response.of("come back tomorrow")
+
+    with pytest.raises(ConformanceError, match="it answered by itself"):
+        check_middleware(lambda: closed_for_today)
+
+
+def test_an_unknown_clause_is_refused_with_the_nearest() -> None:
+    """A typing mistake must not look as if the clause held."""
+    with pytest.raises(ConfigurationError, match="did you mean 'cancellation'"):
+        check_middleware(lambda: passes, only=("cancelation",))
+
+
+def test_inside_a_running_loop_the_kit_says_so() -> None:
+    """It has loops of its own."""
+
+    async def inside() -> None:
+        check_middleware(lambda: passes)
+
+    with pytest.raises(RuntimeError, match="event loop of its own"):
+        asyncio.run(inside())
+
+
+def test_a_layer_that_refuses_the_request_is_told_to_bring_one() -> None:
+    """And nothing else is played: it would all fail for the same reason."""
+
+    @middleware
+    async def refuses_hello(request: Request, call_next: Handler) -> Response:
+        if request.messages[0].text == "hello":
+            raise InvalidRequestError("no greetings")
         return await call_next(request)
-    except ServerError:
-        _seen_errors += 1
-        raise
 
+    with pytest.raises(
+        ConformanceError, match=r"pass `request=` one that the layer lets through .*were not played"
+    ) as it:
+        check_middleware(lambda: refuses_hello)
 
-_tenant = contextvars.ContextVar("tenant", default="")
-
-
-@middleware
-async def leaves_a_context_variable_set(request: Request, call_next: Handler) -> Response:
-    """Sets and never resets."""
-    _tenant.set("mine")
-    return await call_next(request)
-
-
-def leaves_work_behind(call_next: Handler) -> Handler:
-    """Shields the call and forgets it."""
-
-    async def handle(request: Request) -> Response:
-        return await asyncio.shield(asyncio.ensure_future(call_next(request)))
-
-    return handle
-
-
-@middleware
-async def calls_twice(request: Request, call_next: Handler) -> Response:
-    """Writes into a ledger of its own, so that its attempts are lost."""
-    from llamina import Ledger
-
-    return await call_next(request.evolve(ledger=Ledger()))
-
-
-def one_answer_for_all(call_next: Handler) -> Handler:
-    """A cache whose key is the model."""
-    answers: dict[str, Response] = {}
-
-    async def handle(request: Request) -> Response:
-        if request.model not in answers:
-            answers[request.model] = await call_next(request)
-        return answers[request.model]
-
-    return handle
-
-
-def holds_a_lock_for_ever_after_an_error(call_next: Handler) -> Handler:
-    """Releases on success and on cancellation, not on errors."""
-    lock = asyncio.Lock()
-
-    async def handle(request: Request) -> Response:
-        await lock.acquire()
-        try:
-            response = await call_next(request)
-        except asyncio.CancelledError:
-            lock.release()
-            raise
-        lock.release()
-        return response
-
-    return handle
-
-
-@middleware
-async def answers_in_place_of_the_provider(request: Request, call_next: Handler) -> Response:
-    """Answers each failure, also the ones that it cannot mend."""
-    with contextlib.suppress(Exception):
-        return await call_next(request)
-    return Response(Message.assistant("sorry"), Usage(1, 1), "stop")
-
-
-ZOO: dict[str, tuple[Middleware, str]] = {
-    "permit lost on cancel": (forgets_the_permit, "cancellation"),
-    "permit lost on error": (forgets_the_permit, "free-after-error"),
-    "permit lost on leaving": (forgets_the_permit, "free-after-leaving"),
-    "a few of many permits lost": (loses_a_few_of_many_permits, "cancellation"),
-    "lock lost on error": (holds_a_lock_for_ever_after_an_error, "free-after-error"),
-    "cancellation swallowed": (swallows_the_cancellation, "cancellation"),
-    "cancellation turned into an error": (turns_the_cancellation_into_an_error, "cancellation"),
-    "two attempts in one stream": (retries_after_delivery, "nothing-twice"),
-    "errors wrapped": (wraps_errors, "errors-pass-through"),
-    "errors answered": (answers_in_place_of_the_provider, "errors-pass-through"),
-    "request rebuilt": (builds_a_new_request, "request-reaches-below"),
-    "unknown parameters dropped": (drops_unknown_parameters, "request-reaches-below"),
-    "response rebuilt": (rebuilds_the_response, "response-comes-back"),
-    "request changed": (changes_the_request, "request-is-a-value"),
-    "deadline lengthened": (lengthens_the_deadline, "deadline-never-grows"),
-    "response rewritten alone": (rewrites_only_the_response, "stream-is-the-response"),
-    "events rewritten alone": (rewrites_only_the_events, "stream-is-the-response"),
-    "state in the module": (keeps_state_in_the_module, "fresh-state"),
-    "context variable left": (leaves_a_context_variable_set, "no-context-leak"),
-    "work left behind": (leaves_work_behind, "free-after-leaving"),
-    "ledger replaced": (calls_twice, "ledger-is-complete"),
-    "answers mixed up": (one_answer_for_all, "concurrent-use"),
-}
-
-
-@pytest.mark.parametrize("name", ZOO)
-def test_the_kit_catches_a_wrong_layer_by_the_clause_it_breaks(name: str) -> None:
-    """Each mistake is one that real projects shipped."""
-    layer, clause = ZOO[name]
-
-    with pytest.raises(ConformanceError) as caught:
-        check_middleware(lambda: layer)
-
-    assert clause in [broken.clause for broken in caught.value.broken], str(caught.value)
-    assert clause in str(caught.value)
+    assert [broken.clause for broken in it.value.broken] == ["answers"]
+    assert check_middleware(lambda: refuses_hello, request=Request.chat("model", "what is new?"))

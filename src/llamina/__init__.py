@@ -21,6 +21,7 @@ from .call import Attempt, Call, Ledger
 from .errors import (
     AuthenticationError,
     BudgetExceededError,
+    CassetteMissError,
     CircuitOpenError,
     ConfigurationError,
     ContentFilterError,
@@ -131,6 +132,7 @@ __all__ = [
     "Cache",
     "CacheControl",
     "Call",
+    "CassetteMissError",
     "Chaos",
     "CircuitBreaker",
     "CircuitOpenError",

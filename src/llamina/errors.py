@@ -25,6 +25,7 @@ The tree, with the default answer to "is it worth another attempt?":
     +-- MalformedResponseError          yes   a 200 that is no completion, a stream without an end
     +-- StreamCommittedError            no    a second writer tried to deliver to one stream
     +-- StreamDivergedError             no    what was streamed is not what was returned
+    +-- CassetteMissError               no    a cassette has no recording of this request (also a LookupError)
     +-- ConfigurationError              no    a wrong setting, found when it is built (also a ValueError)
 
 The one surprise: an error that left a layer stays the same object all the way up (`is`), so a layer that adds facts
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuthenticationError",
     "BudgetExceededError",
+    "CassetteMissError",
     "CircuitOpenError",
     "ConfigurationError",
     "ContentFilterError",
@@ -322,6 +324,28 @@ class StreamDivergedError(LLMError):
     """What was streamed does not fold to the Response that was returned: a layer rewrote one and not the other."""
 
     outcome = "stream_diverged"
+
+
+class CassetteMissError(LLMError, LookupError):
+    """A cassette that is played back has no recording of this request.
+
+    The message names places that differ, never what stands there.
+
+    Attributes:
+        cassette: the path of the file.
+        differences: the places at which the request differs from the nearest one that was recorded
+            (`messages[0].parts[0].text`); empty where there is none, or where every take of the request was played.
+    """
+
+    outcome = "not_recorded"
+    processed = False
+
+    def __init__(
+        self, message: str = "", *, cassette: str | None = None, differences: tuple[str, ...] = (), **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.cassette = cassette
+        self.differences = differences
 
 
 class ConfigurationError(LLMError, ValueError):

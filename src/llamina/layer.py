@@ -45,7 +45,7 @@ class Layer:
             for setting in attrs.fields(type(self))  # type: ignore[arg-type]  # every subclass is an attrs class
             if setting.init and setting.repr
             for value, usual in [(getattr(self, setting.name), setting.default)]
-            if not _is_usual(value, usual)
+            if not is_usual(value, usual)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
@@ -54,7 +54,8 @@ class Layer:
         return {}
 
 
-def _is_usual(value: Any, usual: Any) -> bool:
+def is_usual(value: Any, usual: Any) -> bool:
+    """Whether *value* is what a setting with the default *usual* has when nobody sets it."""
     import attrs
 
     if usual is attrs.NOTHING:

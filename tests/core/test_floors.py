@@ -60,6 +60,12 @@ FLOORS = {
     "_config_write": 4,
     "_config_schema": 4,
     "_config_environment": 4,
+    "_config_files": 4,
+    "_config_prices": 4,
+    "_config_rules": 4,
+    "_config_secrets": 4,
+    "_config_settings": 4,
+    "_config_values": 4,
     "cli": 4,
     "testing": 4,  # beside the floors: only the edges may use it
     "__main__": 4,

@@ -79,6 +79,7 @@ def test_every_link_between_pages_leads_somewhere() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The addresses of the headings of a page."""
+    """The addresses of the headings of a page: their own, where one is given, else made of the title."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+    given = {match[1] for title in titles if (match := re.search(r"\{ #(\S+) \}$", title))}
+    return given | {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}

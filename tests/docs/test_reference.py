@@ -66,16 +66,6 @@ def test_the_tree_of_errors_is_the_tree() -> None:
     assert drawn == depth
 
 
-def test_every_clause_of_the_conformance_kit_is_in_the_protocol() -> None:
-    """The names and sentences that a report cites are on the page of the protocol."""
-    from llamina.testing._handler_clauses import HANDLER
-    from llamina.testing._middleware_clauses import MIDDLEWARE
-
-    table = {(row[0], row[1]) for row in rows("protocol.md") if len(row) == 3}
-
-    assert {(name, says) for entries in (MIDDLEWARE.entries, HANDLER.entries) for name, says, _ in entries} <= table
-
-
 def test_every_statistic_is_listed() -> None:
     """What seven layers count is on the page of statistics."""
     text = (REFERENCE / "stats.md").read_text()
@@ -96,5 +86,7 @@ def test_every_statistic_is_listed() -> None:
 
 @pytest.mark.parametrize("page", sorted([*PAGES.rglob("*.md"), PAGES.parent / "README.md"]), ids=lambda page: page.stem)
 def test_no_page_is_too_long(page: Path) -> None:
-    """A page that takes more than 250 lines is two pages."""
-    assert len(page.read_text().splitlines()) <= 250 or page.name == "benchmarks.md"
+    """A page that takes more than 250 lines is two pages; what is generated is as long as what it tells of."""
+    generated = page.name == "benchmarks.md" or page.parent.name == "api"
+
+    assert len(page.read_text().splitlines()) <= 250 or generated

@@ -12,6 +12,7 @@ from llamina import errors
 from llamina.errors import (
     AuthenticationError,
     BudgetExceededError,
+    CassetteMissError,
     CircuitOpenError,
     ConfigurationError,
     ContentFilterError,
@@ -58,6 +59,7 @@ TABLE = [  # an error, and what to do: retry, breaker, key, fallback
     (BudgetExceededError(busy=True), False, "neutral", "none", "yes"),
     (StreamCommittedError(), False, "neutral", "none", "no"),
     (StreamDivergedError(), False, "neutral", "none", "no"),
+    (CassetteMissError(), False, "neutral", "none", "no"),
     (ConfigurationError(), False, "neutral", "none", "no"),
     (LLMError(), False, "neutral", "none", "no"),
     (ConnectionResetError(), True, "failure", "none", "yes"),

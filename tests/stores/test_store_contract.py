@@ -59,10 +59,10 @@ def test_a_store_that_forgets_the_time_is_found() -> None:
         async def set(self, key: str, value: bytes, /, *, ttl: float | None = None, stale: float = 0.0) -> None:
             await super().set(key, value)
 
-    with pytest.raises(ConformanceError, match="An entry is fresh for `ttl` seconds") as caught:
+    with pytest.raises(ConformanceError, match="an entry is fresh for `ttl` seconds") as caught:
         check_store(Everlasting)
 
-    assert "gone_at_its_time" in str(caught.value)
+    assert "gone-at-its-time" in str(caught.value)
 
 
 def test_a_store_that_merges_keys_is_found() -> None:
@@ -75,7 +75,7 @@ def test_a_store_that_merges_keys_is_found() -> None:
         async def set(self, key: str, value: bytes, /, *, ttl: float | None = None, stale: float = 0.0) -> None:
             await super().set(key.lower(), value, ttl=ttl, stale=stale)
 
-    assert broken_clauses(Folding) == {"keys_are_exact"}
+    assert broken_clauses(Folding) == {"keys-are-exact"}
 
 
 def test_a_store_that_prolongs_what_is_read_is_found() -> None:
@@ -88,7 +88,7 @@ def test_a_store_that_prolongs_what_is_read_is_found() -> None:
                 await super().set(key, entry.value, ttl=10.0)
             return entry
 
-    assert "reading_prolongs_nothing" in broken_clauses(Sliding)
+    assert "reading-prolongs-nothing" in broken_clauses(Sliding)
 
 
 def test_a_store_that_shows_its_content_is_found() -> None:
@@ -98,4 +98,4 @@ def test_a_store_that_shows_its_content_is_found() -> None:
         def __repr__(self) -> str:
             return f"Talkative({list(self._records)})"
 
-    assert broken_clauses(Talkative) == {"no_content_shown"}
+    assert broken_clauses(Talkative) == {"no-content-shown"}

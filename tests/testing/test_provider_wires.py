@@ -369,8 +369,8 @@ def test_a_fault_is_one_of_every_kind() -> None:
 
 @simulated_time
 async def test_a_fake_plays_vectors() -> None:
-    """As its answer to an embed request, whatever their number."""
-    fake = FakeTransport([vectors([0.5], [1.5]), "text", vectors([0.5])])
+    """As its answer to an embed request, and to nothing else."""
+    fake = FakeTransport([vectors([0.5]), "text", vectors([0.5])])
     asked = Request.embed("sim", ["one"])
     stack = build_stack([], fake)
 
@@ -380,8 +380,24 @@ async def test_a_fake_plays_vectors() -> None:
     with pytest.raises(ConfigurationError, match="with vectors"):
         await stack(Request.chat("sim", "hi"))
 
-    assert response.vectors == ((0.5,), (1.5,))
+    assert response.vectors == ((0.5,),)
     assert response.usage == Usage(4)
+
+
+@pytest.mark.parametrize(
+    ("texts", "given", "complaint"),
+    [
+        (2, vectors([0.5]), r"1 vector for 2 texts; write vectors\(\[...\], \[...\]\)"),
+        (1, vectors([0.5], [1.5]), r"2 vectors for 1 text; write vectors\(\[...\]\)"),
+        (1, vectors(), "no vectors; use vectors"),
+    ],
+)
+def test_a_fake_takes_a_wrong_number_of_vectors_for_a_mistake(texts: int, given: Response, complaint: str) -> None:
+    """The message says how many there were, how many there should be, and how to write them."""
+    stack = build_stack([], FakeTransport(given))
+
+    with pytest.raises(ConfigurationError, match=complaint):
+        asyncio.run(stack(Request.embed("sim", ["text"] * texts)))
 
 
 def test_errors_of_the_caller_are_refused_in_the_words_of_the_wire() -> None:

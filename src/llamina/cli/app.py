@@ -55,8 +55,8 @@ def _complain(text: str, code: int) -> int:
 
 
 def _command(error: Any) -> str:
-    name = getattr(getattr(error, "ctx", None), "info_name", None)
-    return f" {name}" if name not in (None, "llamina") else ""
+    path = getattr(getattr(error, "ctx", None), "command_path", None) or ""
+    return f" {path}".removeprefix(" llamina")
 
 
 def _version(wanted: bool) -> None:
@@ -121,15 +121,20 @@ def ask(
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The most tokens of an answer.")] = None,
     temperature: Annotated[float | None, typer.Option(min=0.0, help="How freely the model chooses.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for each attempt.")] = 120.0,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.01, show_default="120", help="Seconds for each attempt.")
+    ] = None,
+    stack: Annotated[
+        Path | None, typer.Option("--stack", "-s", metavar="FILE", help="A stack in a TOML file answers.")
+    ] = None,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is complete.")] = False,
 ) -> Todo:
     """Put one question and stream the answer to standard output.
 
     It goes through Logger, Retry, CostMeter and Timeout. Without --provider or
     --base-url the first provider is asked whose key is in the environment;
-    without any key an echo answers. A line about tokens, cost, time and
-    attempts goes to standard error.
+    without any key an echo answers. With --stack all of that is what the file
+    says. A line about tokens, cost, time and attempts goes to standard error.
     """
     from .ask import Question, put
 
@@ -144,6 +149,7 @@ def ask(
         temperature=temperature,
         timeout=timeout,
         streams=not no_stream,
+        stack=stack,
     )
     return partial(put, question)
 

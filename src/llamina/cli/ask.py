@@ -17,10 +17,12 @@ import logging
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
+from llamina.config import load_stack
 from llamina.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -54,8 +56,9 @@ class Question:
     system: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None
-    timeout: float = 120.0
+    timeout: float | None = None
     streams: bool = True
+    stack: Path | None = None
 
 
 def put(question: Question) -> int:
@@ -65,15 +68,41 @@ def put(question: Question) -> int:
         ConfigurationError: no model is named, a key is missing, an option makes no sense.
     """
     prompt = _read_prompt(question.prompt)
-    transport, model = find_terminal(question)
-    request = _request(question, model, prompt)
     # The command says itself what went wrong; a warning of a library on top would say it twice.
     logging.getLogger("llamina").addHandler(logging.NullHandler())
+    stack, model = _own_stack(question) if question.stack is None else _stack_of_file(question, question.stack)
+    return asyncio.run(_converse(stack, _request(question, model, prompt), streams=question.streams))
+
+
+def _own_stack(question: Question) -> tuple[Stack, str]:
+    transport, model = find_terminal(question)
     layers: list[Middleware] = [Logger(), Retry(retry_on=_told_of)]
     if importlib.util.find_spec("genai_prices") is not None and not isinstance(transport, EchoTransport):
         layers.append(CostMeter())
-    layers.append(Timeout(question.timeout))
-    return asyncio.run(_converse(build_stack(layers, transport), request, streams=question.streams))
+    layers.append(Timeout(120.0 if question.timeout is None else question.timeout))
+    return build_stack(layers, transport), model
+
+
+def _stack_of_file(question: Question, path: Path) -> tuple[Stack, str]:
+    said = {
+        "--provider": question.provider,
+        "--base-url": question.base_url,
+        "--api-key-env": question.api_key_env,
+        "--timeout": question.timeout,
+    }
+    if doubled := [option for option, value in said.items() if value is not None]:
+        raise ConfigurationError(
+            f"{' and '.join(doubled)} cannot stand beside --stack; say it in {path}, or leave --stack out"
+        )
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)  # a file may name layers in modules that lie beside it
+    stack = load_stack(path)
+    terminal = stack.transport
+    while isinstance(terminal, Stack):
+        terminal = terminal.transport
+    if question.model is None and not isinstance(terminal, EchoTransport):
+        raise ConfigurationError(f"no model is named for {path}; write --model NAME, or export LLAMINA_MODEL")
+    return stack, question.model or "echo"
 
 
 def _read_prompt(prompt: str) -> str:

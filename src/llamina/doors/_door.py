@@ -276,6 +276,7 @@ class Door:
             stack = build_stack(
                 [Timeout(**limits, grace=None)],
                 self.stack,
+                check="off",  # the order is the user's, and he was told of it when he built it
                 hold_streams=self.stack._hold,
                 stream_buffer=self.stack._buffer,
             )

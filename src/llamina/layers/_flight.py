@@ -116,7 +116,8 @@ class Flight:
             self.error = error
         except BaseException as error:
             self.error = error
-            raise
+            if isinstance(error, CancelledError | KeyboardInterrupt | SystemExit):
+                raise  # the task, or the whole loop, has to know; any other the callers will see
         finally:
             self.land()
 
@@ -176,7 +177,10 @@ class Flight:
             call.joins += 1
         if self.response is None:
             raise self._failure(member)
-        return replace(self.response, _call=call)
+        response = self.response
+        if response.extra and member is not self._payer:  # it can be written into: to each a copy of his own
+            return replace(response, _call=call, extra=copy.deepcopy(response.extra))
+        return replace(response, _call=call)
 
     def _leave(self, member: _Member) -> bool:
         """Take *member* off; whether a flight that has not landed is left without callers."""

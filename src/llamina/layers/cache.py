@@ -258,6 +258,18 @@ class Cache(Layer):
         task = get_running_loop().create_task(refresh(), name="llamina cache refresh", context=Context())
         self._refreshing[key] = task
 
+    def explain(self, request: Request | None = None) -> str:
+        """What it does; for a *request*, what it will do, as things stand now."""
+        from ._explanations import of_cache
+
+        return "\n".join(of_cache(self, request))
+
+    def _at_worst(self, calls: float, own: float, asked: float) -> tuple[float, float, float]:
+        from ._explanations import store_waits
+
+        waits = store_waits(self)
+        return calls, own + waits, asked + waits
+
     def stats(self) -> dict[str, Any]:
         """`cache.hits`, `.misses`, `.stale` answers given, `.stores` made, `.skipped` requests, `.errors` of the store."""
         counts = self._counts

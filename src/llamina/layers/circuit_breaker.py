@@ -362,6 +362,12 @@ class CircuitBreaker(Layer):
         """The state of every circuit that is kept, by name."""
         return {name: circuit.state for name, circuit in self._circuits.items()}
 
+    def explain(self, request: Request | None = None) -> str:
+        """What it does; for a *request*, what it will do, as things stand now."""
+        from ._explanations_of_tries import of_circuit_breaker
+
+        return "\n".join(of_circuit_breaker(self, request))
+
     def stats(self) -> dict[str, Any]:
         """What was counted, over all circuits.
 

@@ -252,6 +252,12 @@ class CostMeter(Layer):
         """What each account of each budget has spent and holds in its current period."""
         return [balance.in_usd() for balance in self._accounts.balances(time.time())]
 
+    def explain(self, request: Request | None = None) -> str:
+        """What it does; for a *request*, what it will do, as things stand now."""
+        from ._explanations_of_tries import of_cost_meter
+
+        return "\n".join(of_cost_meter(self, request))
+
     def stats(self) -> Mapping[str, Any]:
         """`cost.total` (USD), `cost.requests`, `cost.attempts`, tokens, `cost.by_model`, `cost.by_user`, refusals."""
         totals = self.totals()

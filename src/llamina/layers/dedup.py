@@ -113,6 +113,12 @@ class Dedup(Layer):
             own.run(variable.set, value)
         return own
 
+    def explain(self, request: Request | None = None) -> str:
+        """What it does; for a *request*, what it will do, as things stand now."""
+        from ._explanations import of_dedup
+
+        return "\n".join(of_dedup(self, request))
+
     def stats(self) -> dict[str, Any]:
         """`dedup.flights` begun, `dedup.joined` callers, flights `dedup.in_flight` now, and `dedup.cancelled` ones."""
         flights = self._flights

@@ -122,6 +122,12 @@ class Logger(Layer):
             text = self.redact(text)
         return text if len(text) <= self.max_content else f"{text[: self.max_content]}… ({len(text)} characters)"
 
+    def explain(self, request: Request | None = None) -> str:
+        """What it does; for a *request*, what it will do, as things stand now."""
+        from ._explanations import of_logger
+
+        return "\n".join(of_logger(self, request))
+
     def stats(self) -> dict[str, Any]:
         """`logger.records` written, `logger.dropped` lost to a handler or a redactor that raised."""
         return {"logger.records": self._counts.records, "logger.dropped": self._counts.dropped}

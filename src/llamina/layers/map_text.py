@@ -67,7 +67,17 @@ def map_text(function: Callable[[str], str], *, by: Literal["text", "line", "wor
             handle.records_attempts = True  # type: ignore[attr-defined]
         return handle
 
+    def explain(_request: Request | None = None) -> str:
+        from ._explanations import of_map_text
+
+        return "\n".join(of_map_text(function, by))
+
+    def to_config() -> dict[str, object]:
+        return {"type": "map_text", "function": function, **({} if by == "text" else {"by": by})}
+
     layer.effects = frozenset({"rewrites-answer"})  # type: ignore[attr-defined]
+    layer.explain = explain  # type: ignore[attr-defined]
+    layer.to_config = to_config  # type: ignore[attr-defined]
     layer.__name__ = f"map_text({getattr(function, '__name__', 'function')})"
     return layer
 

@@ -228,6 +228,18 @@ class Retry(Layer):
             if hasattr(policy, "forgo_admission"):
                 policy.forgo_admission()
 
+    def explain(self, request: Request | None = None) -> str:
+        """What it does; for a *request*, what it will do, as things stand now."""
+        from ._explanations_of_tries import of_retry
+
+        return "\n".join(of_retry(self, request))
+
+    def _at_worst(self, calls: float, own: float, asked: float) -> tuple[float, float, float]:
+        from ._explanations_of_tries import longest_waits
+
+        waits, longer = longest_waits(self)
+        return calls * self.attempts, own * self.attempts + waits, asked * self.attempts + longer
+
     def stats(self) -> dict[str, Any]:
         """`retry.attempts` made, `.successful` calls, `.failed` calls, `.delay` seconds waited, why it gave up."""
         counts = self._counts

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import get_running_loop
+from math import inf
 from typing import Any
 
 from attrs import field, frozen
@@ -134,6 +135,16 @@ class Timeout(Layer):
         if not task.done():
             self._counts.left.add(task)
             task.add_done_callback(self._counts.left.discard)
+
+    def explain(self, request: Request | None = None) -> str:
+        """What it does; for a *request*, what it will do, as things stand now."""
+        from ._explanations import of_timeout
+
+        return "\n".join(of_timeout(self, request))
+
+    def _at_worst(self, calls: float, own: float, asked: float) -> tuple[float, float, float]:
+        limit = inf if self.seconds is None else self.seconds
+        return calls, min(own, limit), min(asked, limit)
 
     def stats(self) -> dict[str, Any]:
         """`timeout.calls`, `timeout.fired` in all and by limit, `timeout.left_behind` work that still cleans up."""

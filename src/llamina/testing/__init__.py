@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 from llamina._lazy import lazy_exports
 
 _EXPORTS = {
+    "CallLog": ".call_log",
     "ConformanceError": ".conformance",
     "FakeTransport": ".fake",
+    "NetworkRefusedError": "._fuse",
     "ScriptExhaustedError": ".script",
     "SimulatedClock": ".clock",
     "SimulatedProvider": ".provider",
     "SimulationDeadlock": ".clock",
     "SimulationLeak": ".clock",
     "answer": ".script",
+    "check_backoff": ".backoff_contract",
     "check_handler": ".conformance",
     "check_middleware": ".conformance",
     "check_store": ".store_contract",
@@ -37,6 +40,9 @@ _EXPORTS = {
 }
 
 if TYPE_CHECKING:
+    from ._fuse import NetworkRefusedError as NetworkRefusedError
+    from .backoff_contract import check_backoff as check_backoff
+    from .call_log import CallLog as CallLog
     from .clock import SimulatedClock as SimulatedClock
     from .clock import SimulationDeadlock as SimulationDeadlock
     from .clock import SimulationLeak as SimulationLeak

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from typing import Any
 
 from attrs import field, frozen
 
-from llamina.protocol import Middleware, Request, Response
+from llamina.errors import LLMError
+from llamina.protocol import Handler, Middleware, Request, Response
 from llamina.stack import Stack, build_stack
 
 from .fake import FakeTransport
 
-__all__ = ["Bench", "CancelAt", "Clauses", "Seen", "cancelled", "expect", "read_all", "still_works"]
+__all__ = [
+    "Bench",
+    "CancelAt",
+    "Clause",
+    "Clauses",
+    "Seen",
+    "cancelled",
+    "expect",
+    "read_all",
+    "still_works",
+    "whatever_comes",
+]
 
 
 class Seen(AssertionError):  # noqa: N818 - it is a finding, not a fault
@@ -26,20 +39,34 @@ def expect(holds: bool, seen: str) -> None:  # noqa: FBT001
         raise Seen(seen)
 
 
+@frozen
+class Clause:
+    """One thing that is checked: its name, what it asks, the clauses of the protocol that ask it, and the check."""
+
+    name: str
+    says: str
+    cites: tuple[str, ...]
+    check: Callable[..., Any]
+
+
 class Clauses:
     """Named clauses with the check of each, in order."""
 
-    def __init__(self) -> None:
-        self.entries: list[tuple[str, str, Callable[..., Awaitable[None]]]] = []
+    def __init__(self, *groups: Clauses) -> None:
+        self.entries: list[Clause] = [clause for group in groups for clause in group.entries]
 
-    def clause(self, name: str, says: str) -> Callable[[Any], Any]:
+    def clause(self, name: str, says: str, *cites: str) -> Callable[[Any], Any]:
         """Enter the decorated check under *name*."""
 
         def enter(check: Any) -> Any:
-            self.entries.append((name, says, check))
+            self.entries.append(Clause(name, says, cites, check))
             return check
 
         return enter
+
+    def without(self, *names: str) -> list[Clause]:
+        """All but those of *names*."""
+        return [clause for clause in self.entries if clause.name not in names]
 
 
 @frozen
@@ -53,10 +80,24 @@ class Bench:
     def stack(
         self, script: Any, *, layer: Middleware | None = None, repeat: bool = False
     ) -> tuple[Stack, FakeTransport]:
+        """A layer, fresh unless given, round a fake that plays *script*."""
         fake = FakeTransport(script, repeat=repeat)
-        stack = build_stack([self.build() if layer is None else layer], fake)
+        return self.round(fake, layer=layer), fake
+
+    def round(
+        self,
+        handler: Handler,
+        *,
+        layer: Middleware | None = None,
+        above: Iterable[Middleware] = (),
+        below: Iterable[Middleware] = (),
+        buffer: int = 64,
+    ) -> Stack:
+        """A layer, fresh unless given, round *handler*, with others *above* and *below* it."""
+        layers = [*above, self.build() if layer is None else layer, *below]
+        stack = build_stack(layers, handler, check="off", stream_buffer=buffer)
         self._made.append(stack)
-        return stack, fake
+        return stack
 
     def numbered(self, number: int) -> Request:
         """Requests that differ, so that a cache or a single flight keeps them apart."""
@@ -130,6 +171,14 @@ async def still_works(stack: Stack, request: Request, when: str) -> Response:
             return await stack(request)
     except TimeoutError:
         raise Seen(f"{when} the next call waits for ever: something was not given back") from None
+
+
+@contextlib.asynccontextmanager
+async def whatever_comes() -> AsyncIterator[None]:
+    """For calls that are made to provoke: an error, or no end in two hours, is no finding here."""
+    with contextlib.suppress(LLMError, TimeoutError):
+        async with asyncio.timeout(7200):
+            yield
 
 
 async def read_all(stack: Stack, request: Request) -> tuple[list[Any], Response]:

@@ -36,7 +36,7 @@ from llamina.errors import ConfigurationError
 
 from .simulated_loop import SimulatedLoop, SimulationDeadlock, name_of, place_of
 
-__all__ = ["SimulatedClock", "SimulationDeadlock", "SimulationLeak", "simulated_time"]
+__all__ = ["SimulatedClock", "SimulationDeadlock", "SimulationLeak", "one_freeze", "simulated_time"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -304,6 +304,12 @@ def _frozen(ticks: int) -> Iterator[Callable[[int], None]]:
         yield move
     finally:
         freezer.stop()
+
+
+def one_freeze() -> AbstractContextManager[Any]:
+    """Freeze the wall clock once round many simulations: each of those within is then cheap."""
+    _refuse_running_loop()
+    return _frozen(_ticks_of(_DEFAULT_START))
 
 
 @contextmanager

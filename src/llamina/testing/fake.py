@@ -29,7 +29,7 @@ from llamina.policy.estimate import estimate_tokens
 from llamina.protocol import Request, Response
 from llamina.sink import Writer
 
-from .script import ScriptExhaustedError, check_item, check_kind
+from .script import ScriptExhaustedError, check_count, check_item, check_kind
 
 __all__ = ["FakeTransport"]
 
@@ -134,6 +134,7 @@ class FakeTransport:
 
     async def _finish(self, response: Response, events: list[Event], out: Writer, request: Request) -> Response:
         check_kind(request, response)
+        check_count(request, response)
         if not events:
             for event in events_of(response.message):
                 await self._send(event, events, out)

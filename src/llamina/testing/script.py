@@ -54,7 +54,8 @@ def tool_call(
 def vectors(*vectors: Iterable[float], usage: Usage | None = None, model: str = "") -> Response:
     """The answer to `Request.embed`: one vector for each text, in their order.
 
-    As many are given as are written here, whatever the number of texts: too few are a fault that one may want.
+    As many are given as are written here. Another number than there are texts is a fault: a `SimulatedProvider` plays
+    it, a `FakeTransport` takes it for a mistake of the test.
     """
     found = tuple([tuple([float(number) for number in vector]) for vector in vectors])
     return Response(Message("assistant"), usage, "stop", model=model, vectors=found)
@@ -69,10 +70,26 @@ def check_kind(request: Request, response: Response | None) -> None:
     gives_vectors = response is not None and bool(response.vectors)
     if request.kind == "embed" and not gives_vectors:
         raise ConfigurationError(
-            "the script answers an embed request with something that has no vectors; use vectors([...])"
+            "the script answers an embed request with something that has no vectors; use vectors([...]), "
+            "with one list of numbers for each text"
         )
     if request.kind != "embed" and gives_vectors:
         raise ConfigurationError(f"the script answers a {request.kind} request with vectors; use text or answer(...)")
+
+
+def check_count(request: Request, response: Response) -> None:
+    """Refuse another number of vectors than the request has texts; real terminals raise a MalformedResponseError.
+
+    Raises:
+        ConfigurationError: the numbers differ.
+    """
+    given, wanted = len(response.vectors), len(request.messages)
+    if request.kind == "embed" and given != wanted:
+        raise ConfigurationError(
+            f"the script gives {given} vector{'s' * (given != 1)} for {wanted} text{'s' * (wanted != 1)}; write "
+            f"vectors({', '.join(['[...]'] * min(wanted, 3))}{', ...' * (wanted > 3)}), or a function of the request "
+            "that gives one for each of its messages; to play the fault, raise a MalformedResponseError"
+        )
 
 
 def check_item(item: Any, *, where: str) -> None:

@@ -153,6 +153,19 @@ class Terminal:
         engine = self._engines[loop] = self._build()
         return engine
 
+    def explain(self, request: Request | None = None) -> str:
+        """Where it sends to and by which wire; for a *request*, what it will send."""
+        peer = next(iter(self._peers.values())) if request is None else self._peers.get(request.kind)
+        if peer is None:
+            return f"takes no request of kind {request.kind!r}" if request is not None else "sends nothing"
+        address = str(getattr(self, "base_url", "")).partition("?")[0].partition("#")[0]
+        model = "" if request is None else f" for the model {request.model!r}"
+        return (
+            f"sends one request to {peer.provider} at {address}, by the wire {peer.wire.path}{model}\n"
+            f"waits {self.connect_timeout:g} s to connect and {self.read_timeout:g} s for each piece of the answer, "
+            "or as long as the deadline leaves"
+        )
+
     async def aclose(self) -> None:
         """Close the clients that were built here. A call after that builds a new one."""
         self._forget_after_fork()

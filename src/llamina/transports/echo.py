@@ -1,6 +1,6 @@
 """A terminal without a provider: it answers from the prompt, at once, the same every time.
 
-    stack = build_stack([Retry(), Cache()], EchoTransport())
+    stack = build_stack([Cache(), Retry()], EchoTransport())
     response = await stack(Request.chat("echo", "Why is the sky blue?"))
     response.text                                # 'You said: "Why is the sky blue?" ...'
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from attrs import define, field
 
+from llamina.errors import InvalidRequestError
 from llamina.events import TextDelta
 from llamina.messages import Message, Text, Usage
 from llamina.policy._validate import non_negative
@@ -50,7 +51,13 @@ class EchoTransport:
     provider: str = field(default="echo", kw_only=True)
 
     async def __call__(self, request: Request) -> Response:
-        """Answer *request*, in pieces of a word each if it streams."""
+        """Answer *request*, in pieces of a word each if it streams.
+
+        Raises:
+            InvalidRequestError: it asks for something else than words.
+        """
+        if request.kind != "chat":
+            raise InvalidRequestError(f"an echo cannot answer a request of the kind {request.kind!r}", processed=False)
         out = request.begin()
         answer = f'You said: "{_last_words(request)}" That is all I can say; I am only an echo.'
         text, finish_reason = _cut(answer, request.params)
@@ -69,6 +76,11 @@ class EchoTransport:
             id=f"echo-{hashlib.sha256(answer.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}",
             raw_finish_reason=finish_reason,
         )
+
+    def explain(self, _request: Request | None = None) -> str:
+        """What it does; no provider is asked."""
+        pauses = f" after {self.delay:g} s" if self.delay else ""
+        return f"answers with what was said last{pauses}, and asks nobody"
 
 
 def _last_words(request: Request) -> str:
