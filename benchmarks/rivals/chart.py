@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 from page import figure
 
 BARS = {
-    "llamina, seven layers": "llamina HTTPTransport, aiohttp, seven layers",
-    "llamina on the SDK, seven layers": "llamina OpenAITransport, seven layers",
+    "llamina": "llamina HTTPTransport, aiohttp, seven layers",
+    "llamina on the SDK": "llamina OpenAITransport, seven layers",
     "openai SDK alone": "openai SDK 3",
     "any-llm": "any-llm AnyLLM, kept",
     "pydantic-ai": "pydantic-ai direct",
@@ -22,9 +22,9 @@ CHARTS = (
     ("A streamed event", "microseconds of CPU", "calls", "event"),
     ("Memory after a first call", "MB", "memory", "rest"),
 )
-LEFT, WIDTH, GAP, TOP, STEP, BAR = 232, 168, 62, 76, 30, 18
+LEFT, WIDTH, GAP, TOP, STEP, BAR = 190, 168, 62, 76, 30, 18
 FONT = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"'
-NOTE = "Shorter is better. Of each library the lighter of its ways; the provider is simulated, in a process of its own."
+NOTE = "Shorter is better. llamina carries seven layers; of each other library the lighter of its ways is shown."
 STYLE = """
   .card { fill: #ffffff; stroke: #d8dee4 } .title { font-weight: 600 } text { fill: #1f2328 } .quiet { fill: #59636e }
   .ours { fill: #0f766e } .theirs { fill: #a8b1bb } .reference { fill: #6b7785 } .axis { stroke: #d8dee4 }

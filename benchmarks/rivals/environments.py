@@ -9,6 +9,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
@@ -58,9 +59,9 @@ def _python(name: str) -> Path:
 
 def _build(name: str, requirements: Path, extras: str) -> None:
     stamp = HOME / name / "built-from"
-    wanted = hashlib.sha256(
-        requirements.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + extras.encode()
-    ).hexdigest()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = repr((project["dependencies"], project["optional-dependencies"], extras))
+    wanted = hashlib.sha256(requirements.read_bytes() + ours.encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print(f"building the environment {name!r} ...", file=sys.stderr, flush=True)

@@ -93,7 +93,7 @@ def _transport(read: _Variables) -> dict[str, Any]:
     preset = presets().get(provider)
     if preset is None:
         near = get_close_matches(provider, ["echo", *presets()], 1)
-        hint = f"did you mean {near[0]}?" if near else f"use one of echo, {', '.join(presets())}"
+        hint = f"did you mean {near[0]}?" if near else f"use one of echo, {', '.join(presets())}."
         raise ConfigurationError(
             f"LLM_PROVIDER must be the name of a provider, got {provider!r}; {hint} "
             "For another server leave it out and set LLM_BASE_URL"

@@ -35,7 +35,9 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ConfigurationError(f"the stack file {os.fspath(path)!r} cannot be read: {error}") from error
     try:
         return tomllib.loads(text.replace("\r\n", "\n"))
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigurationError(f"{file.name} nests too deeply to be read; a stack needs a few levels") from None
+    except ValueError as error:  # a TOMLDecodeError, or a number that Python does not read
         raise ConfigurationError(f"{file.name} is not TOML: {error}{_hint(text)}") from None
 
 

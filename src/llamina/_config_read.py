@@ -62,7 +62,11 @@ class Reader(Rules):
 
     folder: Path = field(factory=Path)
     open_files: tuple[Path, ...] = ()
-    said: Said = field(init=False, factory=Said)
+    said: Said = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.said = Said(self.secrets)
 
     # --- the stack -----------------------------------------------------------------------------------------------------
 
@@ -85,11 +89,12 @@ class Reader(Rules):
         }
         if problems:
             raise FaultsError(*problems)
-        self.said.check = said.pop("check", None)
+        check = said.pop("check", "warn")
         try:
             stack = build_stack(layers, transport, check="off", **said)
         except ConfigurationError as error:
             raise FaultsError(("", error.message)) from error
+        stack.check = check
         stack.__dict__["_said"] = self.said
         return stack
 
@@ -107,7 +112,11 @@ class Reader(Rules):
         if others := [name for name in settings if name != "file"]:
             raise FaultsError((others[0], "the file says all of that stack; leave it out"))
         try:
-            path = (self.folder / self.read(settings["file"], Path)).resolve()
+            name = self.read(settings["file"], Path)
+        except FaultsError as wrong:
+            raise FaultsError(*wrong.below("file")) from None
+        try:
+            path = (self.folder / name).resolve()
             if path in self.open_files:
                 raise ConfigurationError(f"{path.name} stands within itself; end it with another transport")
             table = read_table(path)
@@ -141,6 +150,9 @@ class Reader(Rules):
         name = table.get("type")
         if not isinstance(name, str) or not name:
             got = shown(table) if name is None else shown(name)
+            for key, said in table.items():  # the name stands there, under another key
+                if name is None and said in tuple(BUILT_IN[kind]):
+                    raise FaultsError((str(key), f"names a {kind}; did you mean type = {said!r}?"))
             raise FaultsError(("type", f"must name a {kind}, got {got}; write type = {next(iter(BUILT_IN[kind]))!r}"))
         settings = {key: setting for key, setting in table.items() if key != "type"}
         if kind == "transport" and name == "stack":
@@ -175,7 +187,7 @@ class Reader(Rules):
             raise FaultsError(*problems)
         try:
             made = target(**built)
-        except Exception as error:  # strangers' classes refuse their settings in their own ways
+        except (Exception, SystemExit) as error:  # strangers' classes refuse their settings in their own ways
             raise _refusal(error, own_name(target), settings) from error
         # A secret that is written out is not remembered: what is remembered may be written again.
         hidden = [key for key, one in settings.items() if one.secret and "${" not in str(given.get(key))]
@@ -197,7 +209,7 @@ class Reader(Rules):
         return self.read(value, setting.hint)
 
 
-def _refusal(error: Exception, owner: str, settings: Mapping[str, Any]) -> FaultsError:
+def _refusal(error: BaseException, owner: str, settings: Mapping[str, Any]) -> FaultsError:
     """What a class said when it was built, at the setting that it names."""
     text = str(getattr(error, "message", "") or error) or "no reason is given"
     text = text if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {text}"

@@ -144,14 +144,21 @@ class Rules:
             rules.register_structure_hook(kind, scalar)
         rules.register_structure_hook(ContextVar, reference)
         rules.register_structure_hook(Imported, reference)
-        rules.register_structure_hook(Secret, lambda value, _: self.read_secret(scalar(value, str)))
+        rules.register_structure_hook(Secret, self._secret)
         return rules
+
+    def _secret(self, value: Any, hint: Any) -> Secret:
+        if not isinstance(value, str):
+            raise refused(value, [hint])
+        return self.read_secret(value)
 
     def _either(self, value: Any, hint: Any) -> Any:
         members = flattened(hint)
         if len(without_none(members)) < len(members) and (value is None or (value is False and bool not in members)):
             return None
         able = [member for member in without_none(members) if could_be(value, member)]
+        if str in able and Secret in able:  # a text, which its name alone can make a secret
+            able.remove(Secret)
         if not able:
             raise refused(value, members)
         first: FaultsError | None = None

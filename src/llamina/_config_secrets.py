@@ -10,7 +10,7 @@ read; `$${` writes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import ConfigurationError
@@ -82,8 +82,8 @@ def escaped(text: str) -> str:
 class Said:
     """What the parts of a stack were read from, for those that cannot tell themselves; kept by the stack."""
 
-    def __init__(self) -> None:
-        self.check: str | None = None
+    def __init__(self, secrets: Sequence[Secret] = ()) -> None:
+        self._secrets = secrets
         self._entries: dict[int, tuple[Any, Mapping[str, Any]]] = {}
 
     def keep(self, part: Any, entry: Mapping[str, Any]) -> None:
@@ -94,3 +94,12 @@ class Said:
         """The table that *part* was made from; empty if it was not read."""
         found = self._entries.get(id(part))
         return found[1] if found is not None else {}
+
+    def template_of(self, text: str) -> str | None:
+        """How a file says the secret that *text* is; None if it is none that came from the environment."""
+        found = [one.template for one in self._secrets if isinstance(one, FromEnvironment) and one.reveal() == text]
+        return found[0] if found else None
+
+    def shows_secret(self, text: str) -> bool:
+        """Whether a secret that was read stands in *text*; one of a few characters may stand there by chance."""
+        return any([len(one.reveal()) > 7 and one.reveal() in text for one in self._secrets])

@@ -28,7 +28,9 @@ REQUIRED = object()
 """The default of a setting that has none."""
 
 _SECRET_NAME = re.compile(
-    r"(^|_)(api_?key|access_?key|auth(orization)?|token|secret|password|passwd|credentials?)$", re.IGNORECASE
+    r"(^|_)((api|access|secret|private|signing|encryption)_?key|auth(orization)?|bearer|token|secret|password|passwd"
+    r"|passphrase|credentials?)$",
+    re.IGNORECASE,
 )
 
 

@@ -112,7 +112,9 @@ def unknown(name: Any, known: Iterable[str], owner: str) -> str:
     names = list(known)
     wanted = str(name)
     near = get_close_matches(wanted.replace("-", "_"), names, 1, cutoff=0.6)
-    near = near or [each for each in names if len(each) > 2 and (each in wanted or wanted in each)][:1]
+    near = (
+        near or [each for each in names if min(len(each), len(wanted)) > 2 and (each in wanted or wanted in each)][:1]
+    )
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names) or 'none'}"
     return f"unknown setting {wanted!r} of {owner}; {hint}"
 
@@ -208,7 +210,9 @@ def rank(value: Any, hint: Any) -> int:
             return 0 if ":" in value or get_origin(hint) is type else 3
         return 2 if hint in (Any, object) else 1
     if isinstance(value, Mapping):
-        return 0 if hint in KINDS and "type" in value else 1 if is_mapping(hint) else 2
+        # Settings are in lower case, names of error classes are not: a table of settings has lost its type.
+        settings = "type" in value or all([str(key).islower() and ":" not in str(key) for key in value])
+        return 0 if hint in KINDS and settings else 1 if is_mapping(hint) else 2
     return 1 if hint in (Any, object) or (hint is float and isinstance(value, int)) else 0
 
 
@@ -229,13 +233,17 @@ def without_none(members: Iterable[Any]) -> list[Any]:
 
 
 def _remedy(value: Any, kinds: list[Any]) -> str:
+    if isinstance(value, str) and "${" in value:
+        return "; ${NAME} is filled in only where a setting holds a secret"
     if float in kinds or int in kinds:
         if isinstance(value, dt.time):
             seconds = value.hour * 3600 + value.minute * 60 + value.second
             return f"; durations are plain seconds: write {seconds}"
         if isinstance(value, str):
             digits = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|seconds)?\s*", value)
-            return f"; write {digits[1]}, without quotes" if digits else "; durations are plain seconds, like 30"
+            if digits:
+                return f"; write {digits[1]}, without quotes"
+            return "; durations are plain seconds, like 30" if re.match(r"\s*\d", value) else ""
     if Decimal in kinds and isinstance(value, float):
         return f"; write '{value!r}', with quotes"
     return ""

@@ -44,8 +44,8 @@ def written(stack: Stack) -> dict[str, Any]:
     """
     said = stack.__dict__.get("_said", Said())
     config: dict[str, Any] = {}
-    if said.check not in (None, "warn"):
-        config["check"] = said.check
+    if stack.check != "warn":
+        config["check"] = stack.check
     if stack._hold:
         config["hold_streams"] = True
     if stack._buffer != 64:
@@ -147,7 +147,7 @@ class _Writer:
         if isinstance(value, bool | int | float):
             return value
         if isinstance(value, str):
-            return escaped(value)
+            return _LEFT_OUT if self._said.shows_secret(value) else escaped(value)
         if isinstance(value, Decimal):
             return str(value)
         if isinstance(value, PurePath):
@@ -155,14 +155,15 @@ class _Writer:
         if isinstance(value, Secret):
             return value.template if isinstance(value, FromEnvironment) else _LEFT_OUT
         if isinstance(value, logging.Logger):
-            return value.name
+            return escaped(value.name)
         if isinstance(value, BOOKS):
             return written_prices(value, path)
         if isinstance(value, Mapping):
             return self._mapping(value, path)
         if isinstance(value, list | tuple | set | frozenset):
             items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
-            return [self._plain(item, f"{path}[{place}]") for place, item in enumerate(items)]
+            said = [self._plain(item, f"{path}[{place}]") for place, item in enumerate(items)]
+            return [item for item in said if item is not _LEFT_OUT]
         if isinstance(value, type) and issubclass(value, BaseException):
             name: str = value.__name__
             return name if getattr(errors, name, None) is value else self._named(value, path)
@@ -176,7 +177,7 @@ class _Writer:
             name = key if isinstance(key, str) else str(self._plain(key, path))
             said = self._plain(item, f"{path}.{name}")
             if isinstance(item, str) and _hides(name, f"{path}.{name}"):
-                said = item if "${" in item else _LEFT_OUT
+                said = item if "${" in item else self._said.template_of(item) or _LEFT_OUT
             if said is not _LEFT_OUT:
                 table[name] = said
         return table

@@ -5,9 +5,10 @@ check_settings(Retry, {"max_attempts": 3})     # TypeError: Retry has no setting
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-__all__ = ["check_settings"]
+__all__ = ["check_settings", "no_field"]
 
 
 def check_settings(kind: type, given: Iterable[str]) -> None:
@@ -28,3 +29,16 @@ def check_settings(kind: type, given: Iterable[str]) -> None:
             near = [each for each in known if each in name or name in each] or difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
             raise TypeError(f"{kind.__name__} has no setting {name!r}; {hint}")
+
+
+def no_field(kind: Any, changes: Mapping[str, Any], remedy: str) -> TypeError | None:
+    """The error for the first of *changes* that is no field of the struct *kind*: the nearest field, else *remedy*."""
+    known = [name for name in kind.__struct_fields__ if not name.startswith("_")]
+    unknown = next((name for name in changes if name not in kind.__struct_fields__), None)
+    if unknown is None:
+        return None
+    import difflib
+
+    near = difflib.get_close_matches(unknown, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else remedy.format(unknown)
+    return TypeError(f"a {kind.__name__} has no field {unknown!r}; {hint}")

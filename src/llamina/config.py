@@ -81,11 +81,13 @@ def load_stack(
         stack = reader.stack(table)
     except FaultsError as wrong:
         problems = wrong.problems
+    except RecursionError:
+        problems = (("", "nests too deeply to be read; a stack needs a few levels"),)
     if problems:  # outside of the except block: what the error drags along could show a secret
         raise ConfigurationError(reader.masked(_report(name, problems))) from reader.safe_cause()
     for place, text in reader.remarks:
         warnings.warn(f"{name}: {place} {text}", stacklevel=2)
-    _enforce(stack, check or reader.said.check or "warn")
+    _enforce(stack, check or stack.check)
     return stack
 
 

@@ -106,7 +106,7 @@ def mermaid(stack: Stack) -> str:
             depth += 1
             lines.append(f'{"    " * depth}subgraph stack{depth}["Stack"]')
             kinds.setdefault("nested", []).append(f"stack{depth}")
-        settings = settings_of(box.part)
+        settings = _short(settings_of(box.part))
         label = _quoted(name_of(box.part)) + (f"<br/>{_quoted(settings)}" if settings else "")
         shaped = f'[["{label}"]]' if box.is_transport else f'["{label}"]'
         lines.append(f"{'    ' * (depth + 1)}part{number}{shaped}")
@@ -129,11 +129,11 @@ def family_of(part: Any) -> str:
 
 
 def settings_of(part: Any) -> str:
-    """The settings of *part* that are not the usual ones, short enough for a box; "" for none."""
+    """The settings of *part* that are not the usual ones, without its name; "" for none."""
     picture, name = picture_of(part), name_of(part)
-    if not picture.startswith(f"{name}(") or not picture.endswith(")"):
-        return "" if picture == name else _short(picture)
-    return _short(picture[len(name) + 1 : -1])
+    if picture.startswith(f"{name}(") and picture.endswith(")"):
+        return picture[len(name) + 1 : -1]
+    return "" if picture == name else picture
 
 
 def _short(text: str) -> str:

@@ -257,7 +257,7 @@ def at_worst(part: Any) -> tuple[float, float, float]:
             calls, own, asked = reckon(layer, calls, own, asked)
             continue
         effects = effects_of(layer)
-        if effects & _ASKS_AGAIN:
+        if effects & _ASKS_AGAIN and calls:
             attempts = _said(layer, "attempts")
             calls = calls * attempts if type(attempts) is int and attempts > 0 else math.inf
         if effects & (_ASKS_AGAIN | _WAITS):

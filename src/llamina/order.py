@@ -6,7 +6,8 @@
     class Limit:
         effects = frozenset({"limits-rate"})       # a layer of yours takes part
 
-A transport that is a stack itself is looked into: its layers are further inner ones.
+A transport that is a stack itself is looked into: its layers are further inner ones. `build_stack` tells only of what
+its own layers have to do with; the inner stack was checked when it was built.
 
 The one surprise: a layer without `effects` is never complained about; nothing is known of it.
 """
@@ -104,18 +105,23 @@ def findings(stack: Stack) -> list[Finding]:
     ]
 
 
-def enforce(stack: Stack, *, refuse: bool, stacklevel: int) -> None:
+def enforce(stack: Stack, *, refuse: bool, stacklevel: int, nested: bool = True) -> None:
     """Warn of each order in *stack* that is wrong, or refuse the stack for all of them; notes are let pass.
 
     Args:
         stack: what was built.
         refuse: raise instead of warning.
         stacklevel: whose line a warning points at, as in `warnings.warn`: 2 is who called this function.
+        nested: also what is wrong within a stack that is the transport; False where that was told when it was built.
 
     Raises:
         ConfigurationError: with *refuse*, an order is wrong; in any case what `findings` raises.
     """
-    wrong = [finding for finding in findings(stack) if finding.severity == "wrong"]
+    wrong = [
+        finding
+        for finding in findings(stack)
+        if finding.severity == "wrong" and (nested or not finding.outer.rpartition("(")[2].startswith("transport."))
+    ]
     if refuse and wrong:
         listed = "\n".join([f"- {finding}" for finding in wrong])
         raise ConfigurationError(f"the order of the layers is wrong:\n{listed}")

@@ -72,6 +72,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
 }
 """The names of what llamina brings itself, each with where it is."""
 
+_REMEDY = "if the package is yours, mend its entry point or its code; else report it, or install another version"
 _NOBODY = "?"
 """The package whose metadata do not name it."""
 
@@ -108,7 +109,7 @@ class Plugin:
         whose = f"the {self.kind} {self.name!r} of the package {self.package} {self.version}".rstrip()
         if not self.target:
             raise ConfigurationError(f"{whose} cannot be used: {self.problem}")
-        return _imported(self.target, whose, "report it to whoever maintains the package, or install another version")
+        return _imported(self.target, whose, _REMEDY)
 
 
 def normalised(name: str) -> str:
@@ -173,14 +174,21 @@ def resolve(kind: str, name: str, *, place: str = "") -> Callable[..., Any]:
             f"{where}the {kind} {wanted!r} is announced by {_listed([plugin.package for plugin in claims], 'and')}; "
             f"write type = {_listed([repr(plugin.target) for plugin in claims], 'or')}"
         )
+    raise ConfigurationError(f"{where}there is no {kind} {name!r}; {_meant(kind, wanted, found)}")
+
+
+def _meant(kind: str, wanted: str, found: list[Plugin]) -> str:
+    """What may have been meant by a name that nothing has."""
+    other = next((other for other, own in BUILT_IN.items() if wanted in own), None)
+    if other is not None:
+        return f"{wanted} is a {other}, and stands where one is asked for"
     known = [*BUILT_IN[kind], *dict.fromkeys(plugin.name for plugin in found if plugin.target)]
     near = get_close_matches(wanted, known, n=3, cutoff=0.6)
-    hint = f"did you mean {_listed([repr(one) for one in near], 'or')}?" if near else f"use one of {', '.join(known)}"
-    raise ConfigurationError(
-        f"{where}there is no {kind} {name!r}; {hint} One of your own is written as module:attribute"
-        if near
-        else f"{where}there is no {kind} {name!r}; {hint}, install the package that brings it, or write module:attribute"
-    )
+    if near:
+        return (
+            f"did you mean {_listed([repr(one) for one in near], 'or')}? One of your own is written as module:attribute"
+        )
+    return f"use one of {', '.join(known)}, install the package that brings it, or write module:attribute"
 
 
 def import_object(target: str, whose: str) -> Any:
@@ -218,7 +226,23 @@ def _announced(distribution: Distribution, kinds: dict[str, str]) -> Iterator[Pl
     for kind, group in kinds.items():
         for entry in entries:
             if entry.group == group:
-                yield Plugin(kind, normalised(entry.name), entry.value, package, version)
+                name = normalised(entry.name)
+                whole = name and entry.value
+                reason = (
+                    "" if whole else f"an entry point is written name = module:attribute, not {name} = {entry.value}"
+                )
+                yield Plugin(kind, name, entry.value if whole else "", package, version, problem=reason)
+            elif _is_misspelt(entry.group, group):
+                reason = f"it stands in the group {entry.group!r}, which nobody reads; did you mean {group!r}?"
+                yield Plugin(kind, normalised(entry.name), "", package, version, problem=reason)
+
+
+def _is_misspelt(written: str, group: str) -> bool:
+    """Whether *written* was to be *group*. One that is like none may be for another version of llamina."""
+    if written in KINDS.values():
+        return False
+    whose, _, word = written.lower().partition(".")
+    return whose == "llamina" and bool(get_close_matches(word, [group.partition(".")[2]], cutoff=0.75))
 
 
 def _who(distribution: Distribution) -> tuple[str, str]:
@@ -233,7 +257,7 @@ def _judged(found: list[Plugin]) -> Iterator[Plugin]:
         rivals = [one for one in found if (one.kind, one.name) == (plugin.kind, plugin.name) and one is not plugin]
         if plugin.problem:
             yield plugin
-        elif plugin.name in BUILT_IN[plugin.kind]:
+        elif plugin.name in BUILT_IN[plugin.kind] or (plugin.kind, plugin.name) == ("transport", "stack"):
             says = (
                 f"llamina has a {plugin.kind} of this name, which is used; write type = {plugin.target!r} for this one"
             )

@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec.structs import force_setattr, replace
 
+from ._hints import no_field
 from ._request_values import FrozenDict, checked_headers, checked_tags, messages_of, plain_tools
 from .call import Call, Ledger
 from .errors import ConfigurationError, InvalidRequestError
@@ -201,7 +202,10 @@ class Request(msgspec.Struct, frozen=True, eq=False):
                 changes["headers"] = checked_headers(changes["headers"])
         if "tags" in changes:
             changes["tags"] = checked_tags(changes["tags"])
-        return replace(self, **changes)
+        try:
+            return replace(self, **changes)
+        except TypeError as error:
+            raise no_field(Request, changes, "a parameter is changed by request.with_params({}=...)") or error from None
 
     def with_params(self, **params: Any) -> Request:
         """A copy with some parameters added or changed."""
@@ -292,7 +296,11 @@ class Response(msgspec.Struct, frozen=True, eq=False, omit_defaults=True):
         """A copy with *changes*."""
         if "call" in changes:
             changes["_call"] = changes.pop("call")
-        return replace(self, **changes)
+        try:
+            return replace(self, **changes)
+        except TypeError as error:
+            remedy = "other words are given by response.with_text(...), an unknown field is put into `extra`"
+            raise no_field(Response, changes, remedy) or error from None
 
     def with_text(self, text: str) -> Response:
         """A copy whose text is *text*; all else stays."""
@@ -314,8 +322,11 @@ def middleware(function: Callable[[Request, Handler], Awaitable[Response]]) -> M
     Raises:
         ConfigurationError: *function* does not take a request and the next handler.
     """
+    taken: list[str] = []
     try:
-        inspect.signature(function).bind(None, None)
+        signature = inspect.signature(function)
+        signature.bind(None, None)
+        taken = list(signature.parameters)
     except TypeError:
         raise ConfigurationError(
             f"@middleware must stand above a function of two arguments, (request, call_next); "
@@ -323,6 +334,9 @@ def middleware(function: Callable[[Request, Handler], Awaitable[Response]]) -> M
         ) from None
     except ValueError:  # a callable without a signature
         pass
+    if taken[:2] == ["call_next", "request"]:
+        name = getattr(function, "__name__", "layer")
+        raise ConfigurationError(f"@middleware gives the request first; write async def {name}(request, call_next)")
 
     @functools.wraps(function)
     def wrap(call_next: Handler) -> Handler:

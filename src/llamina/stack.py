@@ -61,10 +61,11 @@ def build_stack(
             "write build_stack([Cache(), Retry()], transport)"
         )
     stack = Stack(tuple(layers), transport, hold_streams=hold_streams, stream_buffer=stream_buffer)
+    stack.check = check
     if check != "off":
         from .order import enforce  # what is built bare, with nothing to check, does not load the rules
 
-        enforce(stack, refuse=check == "error", stacklevel=3)
+        enforce(stack, refuse=check == "error", stacklevel=3, nested=False)  # a stack in it was checked itself
     return stack
 
 
@@ -72,6 +73,8 @@ class Stack:
     """Layers round a transport: a handler, and an async context manager that closes what it is made of."""
 
     records_attempts = True
+    check: Literal["warn", "error", "off"] = "warn"
+    """What `build_stack` was to do about a wrong order; a written stack says it again."""
 
     def __init__(
         self, layers: tuple[Middleware, ...], transport: Handler, *, hold_streams: bool = False, stream_buffer: int = 64
@@ -236,6 +239,10 @@ def _check(layers: tuple[Any, ...], transport: Any) -> None:
         if inspect.iscoroutinefunction(layer):
             raise ConfigurationError(
                 f"{where} is the async function {layer.__name__}; put @middleware above it to make it a layer"
+            )
+        if isinstance(layer, str):
+            raise ConfigurationError(
+                f"{where} must be a layer, got the text {layer!r}; build it, or give names to load_stack"
             )
         if not callable(layer):
             raise ConfigurationError(f"{where} must be a layer (Handler -> Handler), got {layer!r}")

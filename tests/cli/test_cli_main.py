@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cli_process import environment
@@ -50,6 +52,34 @@ def test_a_wrong_use_is_one_line_and_2(command: Command, arguments: list[str]) -
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("llamina: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_each_fault_of_a_file_has_a_line(command: Command, tmp_path: Path) -> None:
+    """A list of faults in one long line could not be read."""
+    path = tmp_path / "stack.toml"
+    path.write_text('transport = "ecko"\nlayers = [{ type = "retry", atempts = 3 }]\n')
+
+    done = command("check", str(path))
+
+    first, *faults = done.stderr.splitlines()
+    assert (done.returncode, first.endswith("has 2 faults:")) == (2, True)
+    assert ["atempts" in faults[0], "ecko" in faults[1]] == [True, True]
+
+
+def test_a_warning_is_one_line_without_our_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where in llamina it was raised is nothing to who typed a command; what is secret stays so."""
+    path = tmp_path / "stack.toml"
+    path.write_text('transport = { type = "http", provider = "openai", api_key = "sk-0123456789abcdef" }\n')
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code = main(["check", str(path)])
+
+    shown = capsys.readouterr()
+    assert code == 0
+    assert shown.err.startswith("llamina: ")
+    assert shown.err.count("\n") == 1
+    assert "0123456789" not in shown.err + shown.out
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

@@ -73,6 +73,39 @@ class Plain:
         return call_next
 
 
+class Leaver:
+    """A class that ends the process when it dislikes its settings."""
+
+    def __init__(self, seconds: int) -> None:
+        raise SystemExit("not today")
+
+
+class Signing:
+    """A layer that tells its secret under names that do not say so."""
+
+    def __init__(self, signing_key: str) -> None:
+        self.signing_key = signing_key
+
+    def __call__(self, call_next: Handler) -> Handler:
+        """Pass on."""
+        return call_next
+
+    def to_config(self) -> dict[str, Any]:
+        """Its settings."""
+        return {"signing_key": self.signing_key, "used": [self.signing_key], "url": f"https://h/?k={self.signing_key}"}
+
+
+@frozen(eq=False)
+class Ring:
+    """A layer with several secrets."""
+
+    keys: tuple[Secret, ...] = ()
+
+    def __call__(self, call_next: Handler) -> Handler:
+        """Pass on."""
+        return call_next
+
+
 class Keyed:
     """A layer with a secret."""
 

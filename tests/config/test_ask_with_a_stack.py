@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,17 +35,33 @@ def test_the_stack_of_a_file_answers(capsys: pytest.CaptureFixture[str]) -> None
     assert "USD" in printed.err
 
 
-def test_a_stack_may_name_what_lies_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """Modules in the folder that the command runs in can be named."""
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["ask", "--stack", "stack.toml", "hello"], 'YOU SAID: "HELLO"'),
+        (["check", "stack.toml"], "the order of the layers is fine"),
+        (["explain", "stack.toml"], "map_text"),
+    ],
+)
+def test_a_stack_may_name_what_lies_beside_it(
+    command: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Modules in the folder that the command runs in can be named, also where Python does not look for them."""
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", str(tmp_path))])
+    monkeypatch.delitem(sys.modules, "loud_layer", raising=False)
     Path("loud_layer.py").write_text("def loud(text):\n    return text.upper()\n")
     Path("stack.toml").write_text(
         'transport = "echo"\nlayers = [{ type = "map_text", function = "loud_layer:loud" }]\n'
     )
 
-    code = run(["ask", "--stack", "stack.toml", "hello"])
+    code = run(command)
 
     assert code == 0
-    assert capsys.readouterr().out.startswith('YOU SAID: "HELLO"')
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

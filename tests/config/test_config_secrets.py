@@ -181,3 +181,23 @@ def test_two_characters_can_be_written_elsewhere() -> None:
 
     assert stack.transport.headers["x-team"] == "${team}"
     assert stack.to_config()["transport"] == said["transport"]
+
+
+def test_a_secret_that_a_stranger_tells_is_not_written() -> None:
+    """By its own name it is the variable, elsewhere it is left out."""
+    entry = {"type": "config_strangers:Signing", "signing_key": "${THE_KEY}"}
+
+    stack = load_stack({"transport": "echo", "layers": [entry]}, environ=ENVIRON)
+
+    assert stack.layers[0].signing_key == CANARY
+    assert stack.to_config()["layers"] == [{**entry, "used": []}]
+
+
+def test_secrets_in_a_list_are_written_as_their_variables_or_left_out() -> None:
+    """Nothing else stands in their place."""
+    entry = {"type": "config_strangers:Ring", "keys": ["${THE_KEY}"]}
+    read = load_stack({"transport": "echo", "layers": [entry]}, environ=ENVIRON)
+    made = load_stack({"transport": "echo", "layers": [{**entry, "keys": [Secret(CANARY)]}]})
+
+    assert read.to_config()["layers"] == [entry]
+    assert made.to_config()["layers"] == [{"type": "config_strangers:Ring"}]

@@ -219,3 +219,25 @@ def test_importing_llamina_reads_no_configuration() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("line", ["limit =", "= stranger_half:Limit"])
+def test_half_an_entry_point_is_a_problem(install: Install, line: str) -> None:
+    """It is told of, and no layer goes by the name of nothing."""
+    install("stranger-half", f"[llamina.layers]\n{line}\n")
+
+    (found,) = mine("layer")
+
+    assert "name = module:attribute" in found.problem
+    assert "" not in names("layer")
+    with pytest.raises(ConfigurationError, match="cannot be used: an entry point is written"):
+        found.load()
+
+
+def test_a_transport_cannot_be_called_stack(install: Install) -> None:
+    """In a file that word is a stack within a stack."""
+    install("stranger-stack", "[llamina.transports]\nstack = stranger_stack:Limit\n")
+
+    (found,) = mine("transport")
+
+    assert found.shadowed

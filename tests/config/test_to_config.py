@@ -122,6 +122,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         Cache(MemoryCache(5, ttl=9), scope="user"),
         {"type": "cache", "store": {"type": "memory", "maxsize": 5, "ttl": 9}, "scope": ["user"]},
     ),
+    "a logger of a name with a dollar": (Logger(logger="${"), {"type": "logger", "logger": "$${"}),
     "a logger by its name": (
         Logger(logger=logging.getLogger("mine"), level="ERROR"),
         {"type": "logger", "logger": "mine", "level": 40},
@@ -397,3 +398,15 @@ def test_mapping_prices_are_what_is_read() -> None:
     stack = load_stack({"transport": "echo", "layers": [{"type": "cost_meter", "prices": PRICES}]})
 
     assert isinstance(stack.layers[0].prices, MappingPrices)
+
+
+@pytest.mark.parametrize("check", ["error", "off"])
+def test_what_was_to_be_done_about_the_order_is_said(check: Any) -> None:
+    """A stack that was built with a wrong order on purpose loads without a word."""
+    order = [Timeout(30), Retry()] if check == "off" else [Retry(), Timeout(30)]
+
+    config = build_stack(order, EchoTransport(), check=check).to_config()
+
+    assert config["check"] == check
+    assert load_stack(config).to_config() == config
+    assert "check" not in build_stack([Retry()], EchoTransport()).to_config()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ WRONG = {
         ["layers[0]", "'xyz' of timeout", "it has seconds, first_event, idle, grace"],
     ),
     "a layer that is misspelt": (layer('type = "retri"'), ["layers[0].type", "'retri'", "did you mean 'retry'?"]),
-    "a layer in the transport's place": ('transport = "retry"', ["transport.type", "'retry'", "echo"]),
+    "a layer in the transport's place": ('transport = "retry"', ["transport.type", "'retry'", "retry is a layer"]),
     "a backoff that is misspelt": (
         layer('type = "retry"\nbackoff = { type = "fibonaci" }'),
         ["layers[0].backoff.type", "'fibonaci'", "did you mean 'fibonacci'?"],
@@ -110,7 +111,29 @@ WRONG = {
         layer('type = "cache"\nstore = { maxsize = 3 }'),
         ["layers[0].store.type", "must name a store", "a table (maxsize)", "write type = 'memory'"],
     ),
+    "a backoff without a type": (
+        layer('type = "retry"\nbackoff = { base = 1 }'),
+        ["layers[0].backoff.type", "must name a backoff", "a table (base)"],
+    ),
+    "a transport among the layers": (
+        f'layers = ["echo"]\n{ECHO}',
+        ["layers[0].type", "there is no layer 'echo'", "echo is a transport"],
+    ),
+    "a setting of one letter": (f"a = 1\n{ECHO}", ["unknown setting 'a' of a stack", "it has llamina, transport"]),
+    "a stack whose file is a number": (
+        'transport = { type = "stack", file = 3 }',
+        ["transport.file", "must be a path, got 3"],
+    ),
+    "a strangers class that leaves": (
+        layer('type = "config_strangers:Leaver"\nseconds = 1'),
+        ["layers[0]", "SystemExit: not today"],
+    ),
     "a layer without a type": (layer("ttl = 3"), ["layers[0].type", "must name a layer", "a table (ttl)"]),
+    "a layer named by another key": (layer('name = "cache"'), ["layers[0].name", "did you mean type = 'cache'?"]),
+    "a variable for a number": (
+        layer('type = "timeout"\nseconds = "${SECONDS}"'),
+        ["layers[0].seconds", "must be a number, got '${SECONDS}'", "only where a setting holds a secret"],
+    ),
     "a type that is no text": (layer("type = 3"), ["layers[0].type", "must name a layer, got 3"]),
     "a layer that is a number": (f"layers = [3]\n{ECHO}", ["layers[0]", "must be a layer", "got 3"]),
     "one table for a list": (f'{ECHO}[layers]\ntype = "retry"', ["layers", "a list of tables", "write [[layers]]"]),
@@ -208,3 +231,31 @@ def test_a_long_value_is_cut() -> None:
         load_stack({"transport": "echo", "layers": [{"type": "timeout", "seconds": "x" * 10_000}]})
 
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stream_buffer = " + "9" * 5000, ["stack.toml is not TOML", "4300 digits"]),
+        ("layers = " + "[" * 3000 + "]" * 3000, ["stack.toml nests too deeply"]),
+        ("transport = " + '{ type = "stack", transport = ' * 250 + "3" + "}" * 250, ["stack.toml", "nests too deeply"]),
+    ],
+    ids=["a number of 5000 digits", "lists in lists", "stacks in stacks"],
+)
+def test_a_file_beyond_all_bounds_is_refused_in_words(tmp_path: Path, text: str, words: list[str]) -> None:
+    """No error of the parser or of the stack of Python escapes."""
+    file = tmp_path / "stack.toml"
+    file.write_text(text)
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_stack(file)
+
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+def test_a_text_for_a_count_is_not_called_a_duration() -> None:
+    """The remedy is for a number with a unit only."""
+    with pytest.raises(ConfigurationError, match=r"attempts: must be a whole number, got 'many'$"):
+        load_stack({"transport": "echo", "layers": [{"type": "retry", "attempts": "many"}]})
+    with pytest.raises(ConfigurationError, match="durations are plain seconds, like 30"):
+        load_stack({"transport": "echo", "layers": [{"type": "timeout", "seconds": "5 minutes"}]})

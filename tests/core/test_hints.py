@@ -14,6 +14,7 @@ from llamina import (
     CostMeter,
     InvalidRequestError,
     Request,
+    Response,
     Retry,
     Timeout,
     build_stack,
@@ -69,6 +70,50 @@ def test_a_layer_of_one_argument_is_found_where_it_is_written() -> None:
         @middleware  # type: ignore[arg-type]
         async def one(request: Request) -> None:
             pass
+
+
+def test_a_layer_whose_arguments_are_swapped_is_found_where_it_is_written() -> None:
+    """Else it would call the request."""
+    with pytest.raises(ConfigurationError, match=r"write async def swapped\(request, call_next\)"):
+
+        @middleware
+        async def swapped(call_next: Any, request: Any) -> Any:
+            return await call_next(request)
+
+
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({"modle": "small"}, "did you mean 'model'"),
+        ({"temperature": 0}, r"request\.with_params\(temperature=\.\.\.\)"),
+        ({"model": "small", "zzzz": 0}, r"request\.with_params\(zzzz=\.\.\.\)"),
+    ],
+)
+def test_what_is_no_field_of_a_request_is_said_with_what_was_meant(changes: dict[str, Any], meant: str) -> None:
+    """Parameters have a way of their own."""
+    with pytest.raises(TypeError, match=f"a Request has no field .*{meant}"):
+        Request.chat("m", "hi").evolve(**changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("usages", "did you mean 'usage'"), ("zzzz", "extra"), ("words", "with_text")]
+)
+def test_what_is_no_field_of_a_response_is_said_with_what_was_meant(name: str, meant: str) -> None:
+    """The words of an answer are in its message."""
+    with pytest.raises(TypeError, match=f"a Response has no field '{name}'.*{meant}"):
+        Response.of("hi").evolve(**{name: "x"})
+
+
+def test_the_name_of_a_layer_is_no_layer() -> None:
+    """Names are for stack files."""
+    with pytest.raises(ConfigurationError, match=r"layers\[0\].*got the text 'retry'; build it, .*load_stack"):
+        build_stack(["retry"], FakeTransport("hi"))  # type: ignore[list-item]
+
+
+def test_a_sync_test_is_told_how_it_gets_the_clock() -> None:
+    """The decorator is for async ones."""
+    with pytest.raises(TypeError, match=r"`async def`, or `with simulated_time\(\) as clock:`"):
+        simulated_time(lambda: None)  # type: ignore[arg-type, return-value]
 
 
 @simulated_time

@@ -26,6 +26,7 @@ from llamina import (
     Retry,
     ServerError,
     Timeout,
+    ToolCallDelta,
     Usage,
     build_stack,
     load_stack,
@@ -494,6 +495,43 @@ def test_a_configuration_can_say_it_all():
     stack = load_stack({"transport": {"type": "echo"}, "layers": [chance, script]}, check="off")
 
     assert [dict(layer) for layer in stack.to_config()["layers"]] == [chance, script]
+
+
+class _NeedsTwo(LLMError):
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one + two)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"latency": (1, "a")}, "latency must be a number"),
+        ({"errors": _NeedsTwo}, "needs more than a message"),
+        ({"errors": {"overloaded": 1e308, "network": 1e308}}, "whose sum is a number"),
+        ({"errors": []}, "at least one error"),
+        ({"script": [{"error": "rate_limited", "retry_after": "soon"}]}, "retry_after must be a number"),
+        ({"script": [{"error": "rate_limited", "retry_after": float("nan")}]}, "retry_after must be a number"),
+        ({"script": [{"error": "rate_limited", "status": "429"}]}, "status must be an HTTP status"),
+    ],
+    ids=str,
+)
+def test_what_would_fail_in_the_middle_of_a_run_is_refused_before(settings, says):
+    """As a wrong setting, with its name."""
+    with pytest.raises(ConfigurationError, match=says):
+        Chaos(**settings)
+
+
+@simulated_time
+async def test_a_tool_call_that_is_cut_has_the_arguments_that_came():
+    """Half of its JSON, as a connection that breaks leaves it."""
+    pieces = [ToolCallDelta(0, '{"city"', "c1", "weather"), ToolCallDelta(0, ': "Rome"}')]
+    stack = build_stack([Chaos(script=["truncate"])], FakeTransport([pieces]))
+
+    with pytest.raises(NetworkError) as cut:
+        async with stack.stream(HI) as stream:
+            await stream.complete()
+
+    assert [call.arguments_text for call in cut.value.partial.tool_calls] == ['{"city"']
 
 
 def test_it_says_what_it_does():

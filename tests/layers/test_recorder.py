@@ -14,6 +14,7 @@ from llamina import (
     Budget,
     BudgetExceededError,
     CassetteMissError,
+    Chaos,
     CircuitBreaker,
     Constant,
     CostMeter,
@@ -21,6 +22,7 @@ from llamina import (
     LLMError,
     MalformedResponseError,
     Message,
+    NetworkError,
     PartDelta,
     RateLimitError,
     Reasoning,
@@ -506,3 +508,34 @@ def test_a_cassette_is_one_file_and_says_its_version(cassette):
 
     assert [path.name for path in cassette.parent.iterdir()] == [cassette.name]
     assert json.loads(cassette.read_text())["version"] == 1
+
+
+@simulated_time
+async def test_a_stream_that_died_is_on_the_ledger_as_it_was(cassette):
+    """With the tokens, the id and the limits that the provider had told before."""
+
+    async def dying(request: Request) -> Response:
+        out = request.begin()
+        out.usage, out.request_id, out.rate_limit = Usage(100, 1), "q1", {"remaining_tokens": 3.0}
+        await out.send(TextDelta("Hel"))
+        raise NetworkError("cut")
+
+    entered = []
+    for stack in (build_stack([Recorder(cassette, "record")], dying), playing(cassette)):
+        with pytest.raises(NetworkError) as died:
+            await read(stack)
+        (attempt,) = died.value.call.attempts
+        entered.append((attempt.usage, attempt.usage_source, attempt.request_id, attempt.rate_limit))
+
+    assert entered == [(Usage(100, 1), "estimated", "q1", {"remaining_tokens": 3.0})] * 2
+
+
+@simulated_time
+async def test_a_fault_of_a_layer_above_is_not_recorded(cassette):
+    """The provider did not cut it."""
+    stack = build_stack([Chaos(script=["truncate"]), Recorder(cassette, "record")], FakeTransport([["a", "b"]]))
+
+    with pytest.raises(NetworkError):
+        await read(stack)
+
+    assert not cassette.exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import logging
@@ -22,15 +23,22 @@ from llamina import (
     Recorder,
     Request,
     Response,
+    Retry,
     ServerError,
     Sink,
     Stack,
+    Text,
     TextDelta,
+    Timeout,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    UnknownPart,
     Writer,
     build_stack,
     load_stack,
 )
-from llamina.layers._cassette_text import as_text
+from llamina.layers._cassette_text import as_text, cleaner
 from llamina.secret import Secret
 from llamina.testing import FakeTransport, check_middleware, simulated_time
 
@@ -195,6 +203,7 @@ async def test_half_a_character_survives(cassette):
         ("[]", "is no cassette"),
         ('{"interactions": [], "version": 1}', "is no cassette"),
         ('{"format": "llamina cassette", "version": 99, "recordings": {}}', "is of version 99"),
+        ('{"format": "llamina cassette", "version": 99, "takes": []}', "is of version 99"),
         ('{"format": "llamina cassette", "version": 1, "recordings": {"x": {}}}', "is no cassette"),
     ],
 )
@@ -212,11 +221,12 @@ async def test_a_file_that_is_no_cassette_is_refused_and_left_as_it_is(cassette,
     assert cassette.read_text() == content
 
 
+@pytest.mark.parametrize(("right", "wrong"), [('"response"', '"resonpse"'), ('"seconds": 1.0', '"seconds": "x"')])
 @simulated_time
-async def test_a_damaged_take_is_named_when_it_is_played(cassette):
+async def test_a_damaged_take_is_named_when_it_is_played(cassette, right, wrong):
     """Somebody edited it: that is no answer."""
-    await taped(cassette, "record", ["a"])[0](HI)
-    cassette.write_text(cassette.read_text().replace('"response"', '"resonpse"'))
+    await taped(cassette, "record", [[1.0, "a"]])[0](HI)
+    cassette.write_text(cassette.read_text().replace(right, wrong))
 
     with pytest.raises(ConfigurationError, match="cannot be read"):
         await taped(cassette, "replay")[0](HI)
@@ -226,8 +236,12 @@ async def test_a_damaged_take_is_named_when_it_is_played(cassette):
 async def test_an_answer_that_cannot_be_kept_fails_the_call(tmp_path):
     """A hole in a recording would be found much later; what was said stays in memory for the next write."""
     folder = tmp_path / "folder"
-    folder.write_text("in the way")
-    stack, fake = taped(folder / "talk.json", "record", ["first", "second"])
+
+    def fill(_request: Request) -> str:
+        folder.write_text("in the way")
+        return "first"
+
+    stack, fake = taped(folder / "talk.json", "record", [fill, "second"])
 
     with pytest.raises(ConfigurationError, match="talk.json cannot be"):
         await stack(HI)
@@ -570,3 +584,215 @@ async def test_an_event_of_no_content_alone_is_an_empty_answer(cassette):
 
     async with taped(cassette, "replay")[0].stream(HI) as stream:
         assert [event async for event in stream] == []
+
+
+KEY = "sk-live-0123456789abcdef0123"
+PLACES = {
+    "JSON of a tool call": (Message.assistant(ToolCall("1", "login", '{"password": "canary"}')), "canary"),
+    "a new line in JSON": (Message.assistant(ToolCall("1", "note", '{"text": "it is\\n' + KEY + '"}')), KEY),
+    "JSON in JSON": (Message.tool(ToolResult("1", '{"x": "{\\"access_token\\": \\"canary\\"}"}')), "canary"),
+    "a part that nobody knows": (Message.user(UnknownPart({"type": KEY, "data": KEY})), KEY),
+    "further fields of a message": (Message("user", (Text("x"),), extra={"data": KEY}), KEY),
+    "a password with an @": ("see https://ada:can@ary@host/a", "ary@"),
+    "a fragment": ("see https://host/#access_token=canary", "canary"),
+    "a path without a host": ("GET /v1/models?api_key=canary", "canary"),
+    "a basic login": ("Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==", "Y2FuYXJ5"),
+    "a private key": ("-----BEGIN PRIVATE KEY-----\nMIICANARY\n-----END PRIVATE KEY-----", "CANARY"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@simulated_time
+async def test_no_secret_of_a_message_stands_in_the_file(cassette, place):
+    """Wherever people and programs put one."""
+    message, canary = PLACES[place]
+
+    await taped(cassette, "record", ["ok"])[0](Request.chat("m", [message, "go on"]))
+
+    assert canary not in cassette.read_text()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"data": KEY},
+        {"metadata": {"type": KEY, "model": KEY}},
+        {"metadata": {KEY: 1}},
+        {"login": {"passwd": KEY[8:]}},
+        {"credentials": {"id": KEY[8:]}},
+        {"pwd": KEY[8:]},
+    ],
+    ids=str,
+)
+@simulated_time
+async def test_no_secret_of_a_parameter_stands_in_the_file(cassette, params):
+    """Words of ours that a caller uses as names protect nothing, and a credential has many names."""
+    await taped(cassette, "record", ["ok"])[0](Request.chat("m", "hi", **params))
+
+    assert KEY[8:] not in cassette.read_text()
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Response.of("x", extra={"headers": {"Authorization": "canary"}}),
+        Response.of("x", extra={"data": "sk-canary-0123456789abcdef0123"}),
+        ServerError("no", details={"request": {"x-api-key": "canary"}}),
+        ServerError("sent {'api-key': 'canary'}"),
+    ],
+    ids=["header", "data", "details", "message"],
+)
+@simulated_time
+async def test_no_secret_that_came_back_stands_in_the_file(cassette, outcome):
+    """Gateways echo what they were sent."""
+    with contextlib.suppress(ServerError):
+        await taped(cassette, "record", [outcome])[0](HI)
+
+    assert "canary" not in cassette.read_text()
+
+
+@simulated_time
+async def test_harmless_fields_of_an_answer_come_back_as_they_were(cassette):
+    """The tokens of an account are no secret, nor are those of a text."""
+    extra = {"usage": {"total_tokens": "7"}, "logprobs": [{"token": "Hi", "key": "k"}], "author": "Ada"}
+    await taped(cassette, "record", [Response.of("a?b=1&c=2", extra=extra)])[0](HI)
+
+    played = await taped(cassette, "replay")[0](HI)
+
+    assert (played.extra, played.text) == (extra, "a?b=1&c=2")
+
+
+@simulated_time
+async def test_a_key_in_a_text_that_a_tool_call_interrupts_is_found(cassette):
+    """The pieces of a call that goes on end no text, so the key is one."""
+    pieces = [ToolCallDelta(0, "{", "1", "n"), TextDelta(KEY[:12]), ToolCallDelta(0, "}"), TextDelta(KEY[12:])]
+    stack, _ = taped(cassette, "record", [pieces])
+    async with stack.stream(HI) as stream:
+        await stream.complete()
+
+    played = await taped(cassette, "replay")[0](HI)
+
+    assert played.text == Secret(KEY).id
+
+
+def test_cleaning_a_clean_text_changes_nothing():
+    """Or a conversation that is recorded again would differ in all its secrets."""
+    clean = cleaner(None)
+
+    once = clean(f'{{"password": "x"}} {KEY} https://a:b@c/?key=d')
+
+    assert clean(once) == once
+
+
+@pytest.mark.parametrize("text", ["sk-", "-----BEGIN PRIVATE KEY-----", '"api_key": "', "://a@", "\\", "Bearer "])
+def test_a_long_text_without_a_secret_is_not_looked_through_again_and_again(text):
+    """In a time that grows with the text: this would take minutes."""
+    assert cleaner(None)(text * 4_000).count(text[:2])
+
+
+@simulated_time
+async def test_a_conversation_goes_on_from_an_answer_that_was_redacted(cassette):
+    """The next request holds what was played, not what was said: it is found all the same."""
+
+    async def talk(mode: str, *script: str) -> tuple[str, str]:
+        stack, _ = taped(cassette, mode, script, redact=lambda text: text.replace("Ada", "NAME"))
+        asked = Request.chat("m", "I am Ada")
+        first = await stack(asked)
+        return first.text, (await stack(asked.reply(first, "go on"))).text
+
+    live = await talk("record", "Hello Ada!", "Bye Ada!")
+
+    assert live == ("Hello Ada!", "Bye Ada!")
+    assert await talk("replay") == ("Hello NAME!", "Bye NAME!")
+
+
+@simulated_time
+async def test_what_is_redacted_across_the_end_of_a_short_stream_is_played_whole(cassette):
+    """The terminal streamed the beginning only; the stack delivers the rest, live and played."""
+
+    async def begins(request: Request) -> Response:
+        await request.begin().send(TextDelta("I am Ad"))
+        return Response.of("I am Ada, and more")
+
+    redacting = Recorder(cassette, "record", redact=lambda text: text.replace("Ada", "SOMEBODY"))
+    async with build_stack([redacting], begins).stream(HI) as stream:
+        await stream.complete()
+
+    async with taped(cassette, "replay")[0].stream(HI) as stream:
+        pieces = [event.text async for event in stream]
+
+    assert "".join(pieces) == stream.response.text == "I am SOMEBODY, and more"
+
+
+# --- faults of the file ----------------------------------------------------------------------------------------------
+
+
+@simulated_time
+async def test_a_wrong_file_is_found_before_anybody_is_asked(cassette):
+    """An answer that cannot be kept would be paid for nothing."""
+    cassette.write_text("[" * 100_000)
+    stack, fake = taped(cassette, "record", ["a"])
+
+    with pytest.raises(ConfigurationError, match="is no JSON"):
+        await stack(HI)
+
+    assert fake.calls == 0
+
+
+@simulated_time
+async def test_an_answer_that_json_cannot_say_is_not_in_the_way_of_others(cassette):
+    """It was refused, and the next one is written."""
+    bad = Response.of("x", extra={"score": float("nan")})
+    stack, _ = taped(cassette, "record", [bad, "good"])
+    with pytest.raises(ConfigurationError):
+        await stack(HI)
+
+    await stack(HI)
+
+    assert (await taped(cassette, "replay")[0](HI)).text == "good"
+
+
+@simulated_time
+async def test_a_file_that_only_its_owner_may_read_stays_so(cassette):
+    """Recorded again, it is another file under the same name."""
+    await taped(cassette, "record", ["a"])[0](HI)
+    cassette.chmod(0o600)
+
+    await taped(cassette, "record", ["b"])[0](HI)
+
+    assert cassette.stat().st_mode & 0o777 == 0o600
+
+
+@simulated_time
+async def test_a_link_that_leads_nowhere_is_no_cassette_yet(cassette):
+    """It is recorded through the link."""
+    cassette.symlink_to(cassette.with_name("real.json"))
+
+    assert (await taped(cassette, "once", ["a"])[0](HI)).text == "a"
+
+    assert cassette.with_name("real.json").exists()
+
+
+# --- what it says of itself ------------------------------------------------------------------------------------------
+
+
+@simulated_time
+async def test_explained_while_it_records_it_says_that_it_records(cassette):
+    """What it has just written is not played by the one who wrote it."""
+    recorder = Recorder(cassette)
+    await build_stack([recorder], FakeTransport(["a", "b"]))(HI)
+
+    assert recorder.explain(HI).endswith("records it")
+    assert Recorder(cassette).explain(HI).endswith("plays take 1 of 1")
+    assert "has no identity" in recorder.explain(HI.with_params(temperature=float("nan")))
+
+
+def test_what_is_only_played_reaches_no_provider(cassette):
+    """So says the first line of the stack's own explanation, whatever stands above."""
+    said = {
+        mode: build_stack([Retry(3), Timeout(5), Recorder(cassette, mode)], FakeTransport()).explain().splitlines()[0]
+        for mode in ("replay", "record")
+    }
+
+    assert said["replay"].startswith("One call: at most 0 requests to the provider; at most 1.5 s")
+    assert said["record"].startswith("One call: at most 3 requests to the provider")

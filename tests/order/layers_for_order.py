@@ -9,11 +9,24 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
-from llamina import Budget, Constant, CostMeter, InvalidRequestError, LLMError, Logger, Request, Response, Retry, Usage
+from llamina import (
+    Budget,
+    Constant,
+    CostMeter,
+    InvalidRequestError,
+    LLMError,
+    Logger,
+    MemoryCache,
+    Request,
+    Response,
+    Retry,
+    Usage,
+)
 from llamina import build_stack as build
 from llamina.order import findings
 from llamina.protocol import Handler
 from llamina.stack import Stack
+from llamina.stores.base import Entry
 from llamina.testing import answer
 
 ASK = Request.chat("m", "hi", max_tokens=10_000)
@@ -236,6 +249,14 @@ def of_user(name: str) -> Request:
     return ASK.evolve(tags={"user": name})
 
 
-def says_who_asked(request: Request) -> Response:
-    """An item for a fake: the words of the request, given back."""
-    return answer(request.messages[-1].text)
+class Shelf(MemoryCache):
+    """A store that takes a moment to answer, as one on a disk or in a network does."""
+
+    async def get(self, key: str, /) -> Entry | None:
+        await asyncio.sleep(0.01)
+        return await super().get(key)
+
+
+def says_who_asked(request: Request) -> list[Any]:
+    """An item for a fake: the words of the request, given back after a moment."""
+    return [0.1, request.messages[-1].text]

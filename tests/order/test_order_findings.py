@@ -443,3 +443,22 @@ def test_findings_never_fail_and_are_the_same_each_time(outer: list[Any], inner:
     assert first == second
     assert all([str(finding) for finding in first])
     assert len({(finding.rule, finding.outer) for finding in first}) == len(first)
+
+
+def test_a_stack_within_a_stack_was_checked_when_it_was_built() -> None:
+    """Who switched that check off is not told of it by whoever builds round it; what crosses the border is told."""
+    inner = build_stack([Retry(), Cache()], FakeTransport(), check="off")
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        build_stack([Logger()], inner)
+        build_stack([Retry()], inner)
+
+    assert {str(each.message).rpartition(" [")[2] for each in told} == {"retry-inside-retry]", "cache-inside-retry]"}
+    assert all(["(transport.layers" not in str(each.message).partition("inside")[2] for each in told])
+
+
+def test_a_budget_that_refuses_nothing_may_stand_anywhere() -> None:
+    """A soft one only counts, and outside of the tries it counts as well."""
+    assert rules(CostMeter(PRICES, [Budget("5", hard=False)]), tries()) == []
+    assert rules(CostMeter(PRICES, [Budget("5")]), tries()) == ["retry-inside-budget"]

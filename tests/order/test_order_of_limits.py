@@ -87,7 +87,7 @@ async def test_retry_inside_a_flight_waits_longer_than_any_caller() -> None:
     """The server says "in 50 s" to callers who have 10: they hear of it at once, or wait ten seconds for nothing."""
 
     async def outcome(on: Build) -> tuple[str, float]:
-        stack = on(FakeTransport([RateLimitError("slow down", retry_after=50), "late"]))
+        stack = on(FakeTransport([[0.5, RateLimitError("slow down", retry_after=50)], "late"]))
         loop = asyncio.get_running_loop()
         started = loop.time()
         results = await asyncio.gather(*[attempt(stack) for _ in range(3)])
@@ -100,7 +100,7 @@ async def test_retry_inside_a_flight_waits_longer_than_any_caller() -> None:
         right=lambda: [Timeout(10), Dedup(), Timeout(9), tries()],
     )
 
-    assert (inside, outside) == (("RequestTimeoutError", 10.0), ("RateLimitError", 0.0))
+    assert (inside, outside) == (("RequestTimeoutError", 10.0), ("RateLimitError", 0.5))
 
 
 @simulated_time

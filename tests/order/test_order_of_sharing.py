@@ -15,6 +15,7 @@ from layers_for_order import (
     Personal,
     RateLimit,
     ReAsk,
+    Shelf,
     Stamp,
     Tenants,
     attempt,
@@ -72,7 +73,7 @@ async def test_a_cache_inside_dedup_gives_an_old_answer_to_who_asked_for_a_new_o
         return fresh.text
 
     inside, outside = await in_both_orders(
-        "cache-inside-dedup", outcome, wrong=lambda: [Dedup(), Cache()], right=lambda: [Cache(), Dedup()]
+        "cache-inside-dedup", outcome, wrong=lambda: [Dedup(), Cache(Shelf())], right=lambda: [Cache(Shelf()), Dedup()]
     )
 
     assert (inside, outside) == ("old", "new")

@@ -250,7 +250,7 @@ def test_a_layer_that_is_no_factory_is_checked_as_it_is(install: Any, capsys: py
 def test_without_the_kit_nothing_is_checked(
     install: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What to install is said; nothing is taken for broken."""
+    """What to install is said; nothing is taken for broken, but a job of CI that wanted a check does not pass."""
     install("llamina-good", GOOD, layer={"good": "llamina_good:Good"})
     monkeypatch.setattr(command, "find_spec", lambda name: None)
 
@@ -258,6 +258,8 @@ def test_without_the_kit_nothing_is_checked(
 
     assert found["status"] == "not checked"
     assert "llamina[testing]" in found["reason"]
+    assert list_plugins(check=True, as_json=True) == 1
+    assert list_plugins(check=False, as_json=True) == 0
 
 
 def test_a_check_reaches_no_network(install: Any, capsys: pytest.CaptureFixture[str]) -> None:

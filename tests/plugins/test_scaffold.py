@@ -68,6 +68,8 @@ def test_all_names_follow_from_one(given: str, expected: Names) -> None:
         ("none", "means something in Python"),
         ("exception", "means something in Python"),
         ("request", "Request is a class"),
+        ("test", "for a test"),
+        ("tester", "for a test"),
         ("retry", "of its own"),
         ("llamina-cost-meter", "of its own"),
         ("Circuit_Breaker", "of its own"),

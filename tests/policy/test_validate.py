@@ -2,6 +2,7 @@
 
 import math
 import random
+from datetime import timedelta
 
 import pytest
 from attrs import field, frozen
@@ -119,3 +120,27 @@ def test_a_field_can_be_bounded_by_another_from_above():
     assert Purse(5).price == 5
     with pytest.raises(ConfigurationError, match=r"Purse\.price must be at most money, which is 5\.0, got 6"):
         Purse(6)
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ("30", "; write 30, without quotes"),
+        ("30s", "; write 30, without quotes"),
+        ("half an hour", "; write a plain number, without quotes"),
+        (timedelta(minutes=1.5), "; write the seconds, 90"),
+        (None, "got None"),
+    ],
+)
+def test_what_came_as_something_else_is_said_as_a_number(value, remedy):
+    """A length of time is often at hand as a text or a timedelta."""
+    with pytest.raises(ConfigurationError) as caught:
+        build(positive(), value)
+
+    assert str(caught.value).endswith(remedy)
+
+
+def test_a_remedy_of_the_setting_goes_before():
+    """It knows more."""
+    with pytest.raises(ConfigurationError, match="leave it out$"):
+        build(positive(remedy="leave it out"), "30")

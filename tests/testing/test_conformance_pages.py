@@ -72,3 +72,10 @@ def test_names_of_clauses_are_unique_in_each_kit() -> None:
 
         assert len(set(names)) == len(names)
     assert len(ALL) >= 40
+
+
+def test_the_page_about_publishing_shows_as_many_clauses_as_there_are() -> None:
+    """It is what an author compares his own screen with."""
+    page = (REFERENCE.parent / "how-to" / "publish-a-layer.md").read_text()
+
+    assert f"conforms ({len(MIDDLEWARE.entries)} clauses)" in page

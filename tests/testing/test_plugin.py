@@ -159,6 +159,7 @@ def test_a_test_that_swallows_the_error_fails_all_the_same(pytester: pytest.Pyte
     output = passes(run(pytester), failed=1)
 
     assert "NetworkRefusedError: this test would reach api.example.com:443" in output
+    assert "hook_impl" not in output
 
 
 def test_a_fixture_that_reaches_a_network_when_it_is_taken_down_is_told(pytester: pytest.Pytester) -> None:
@@ -274,3 +275,47 @@ def test_the_plugin_loads_nothing_heavy() -> None:
         "llamina.testing",
         "llamina.testing.plugin",
     ]
+
+
+OTHER_PLUGIN = """
+import functools
+import inspect
+import pytest
+
+class WithItsLoop(pytest.Function):
+    def runtest(self):
+        @functools.wraps(self.obj)
+        def run(**arguments):
+            pytest.fail("in the loop of another plugin")
+
+        self.obj = run
+        super().runtest()
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    if name.startswith("test_wrapped"):
+        return WithItsLoop.from_parent(collector, name=name)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        pytest.fail("in the loop of another plugin")
+"""
+
+
+def test_no_other_async_plugin_takes_a_test_of_the_clock(pytester: pytest.Pytester) -> None:
+    """Neither one that is asked first, nor one that puts a function of its own round the test, as pytest-asyncio does."""
+    pytester.makepyfile(pytest_asyncio_stand_in=OTHER_PLUGIN)
+    pytester.makeconftest("from pytest_asyncio_stand_in import *")
+    pytester.makepyfile(
+        """
+        import asyncio
+
+        async def test_plain(simulated_clock):
+            await asyncio.sleep(1000)
+
+        async def test_wrapped(simulated_clock):
+            await asyncio.sleep(1000)
+        """
+    )
+
+    passes(run(pytester), passed=2)

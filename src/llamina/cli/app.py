@@ -5,13 +5,15 @@
 A command only reads its options and returns what is to be done; `run` does it, outside of the parser, which has its own
 ideas about interrupts and broken pipes.
 
-The one surprise: every error is one line on stderr. The parser's own reports of a wrong option are shortened to that.
+The one surprise: an error is one line on stderr, or a line for each fault of a file. The parser's own reports of a wrong
+option are shortened to that.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,12 +36,14 @@ def run(arguments: Sequence[str] | None) -> int:
     try:
         todo = app(args=None if arguments is None else list(arguments), prog_name="llamina", standalone_mode=False)
         if callable(todo):
-            return int(todo())
+            with warnings.catch_warnings():
+                warnings.showwarning = _warn  # type: ignore[assignment]  # it takes where as well
+                return int(todo())
         return todo if isinstance(todo, int) else 0  # the option parser has its own code for an exit or Ctrl-C
     except (KeyboardInterrupt, BrokenPipeError):
         raise
     except ConfigurationError as error:
-        return _complain(str(error), 2)
+        return _complain(str(error), 2, listed=True)
     except Exception as error:
         explain = getattr(error, "format_message", None)
         if explain is not None:  # a wrong use, in the words of the option parser
@@ -49,8 +53,14 @@ def run(arguments: Sequence[str] | None) -> int:
         return _complain(f"unexpected {type(error).__name__}: {error} (LLAMINA_TRACEBACK=1 shows where)", 1)
 
 
-def _complain(text: str, code: int) -> int:
-    print(f"llamina: {' '.join(text.split())}", file=sys.stderr)
+def _warn(message: Warning | str, *_where: Any) -> None:
+    """The place in our code, and the line there, are nothing to who typed a command."""
+    _complain(str(message), 0)
+
+
+def _complain(text: str, code: int, *, listed: bool = False) -> int:
+    lines = text.splitlines() if listed else [text]
+    print("llamina:", "\n  ".join([" ".join(line.split()) for line in lines]), file=sys.stderr)
     return code
 
 

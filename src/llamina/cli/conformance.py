@@ -112,6 +112,8 @@ def _plain(target: str, kind: str, found: Report) -> dict[str, Any]:
 
 
 def _text(target: str, found: Report) -> str:
+    from llamina.testing._report import advice
+
     held, broke = _marks()
     lines = [f"{found.subject} ({target}) and {found.of}, version {PROTOCOL_VERSION}", ""]
     width = max([len(one.clause) for one in found.verdicts])
@@ -123,7 +125,7 @@ def _text(target: str, found: Report) -> str:
     good = len(found.verdicts) - len(found.broken)
     count = f"{good} of {len(found.verdicts)} clauses hold"
     skipped = f", {len(found.skipped)} were not played" if found.skipped else ""
-    return "\n".join([*lines, "", f"{count}{skipped}."])
+    return "\n".join([*lines, "", f"{count}{skipped}.", *advice(found.broken)])
 
 
 def _marks() -> tuple[str, str]:

@@ -92,10 +92,10 @@ def draw_file(path: Path, output: Path | None) -> int:
 
 
 class _Environment(Mapping[str, str]):
-    """The environment, in which every variable is set."""
+    """An environment in which every variable is set, and none to a secret that a stranger's layer could show."""
 
-    def __getitem__(self, name: str) -> str:
-        return os.environ.get(name, "").strip() or _STAND_IN
+    def __getitem__(self, _name: str) -> str:
+        return _STAND_IN
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -126,6 +126,8 @@ def _keys() -> Iterator[None]:
 
 
 def _load(path: Path) -> Stack:
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.append(folder)  # a file may name layers in modules that lie beside it
     with _keys():
         return load_stack(path, environ=_Environment(), check="off")
 

@@ -28,7 +28,7 @@ from llamina.plugins import Plugin, plugins
 
 __all__ = ["Verdict", "list_plugins"]
 
-_WRONG = ("broken", "hidden", "breaks")
+_WRONG = ("broken", "hidden", "breaks", "not checked")
 _HOMES = ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 _COLUMNS = ("kind", "name", "package", "version", "target", "status")
 
@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def wrong(self) -> bool:
-        """Whether the package has to be mended."""
+        """Whether the package has to be mended, or the check that was asked for could not be made."""
         return self.status in _WRONG
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Verdict:
 
 
 def list_plugins(*, check: bool, as_json: bool) -> int:
-    """Print what is installed; with *check* run the conformance kit. 1 if anything has to be mended, else 0."""
+    """Print what is installed; with *check* run the conformance kit. 1 if anything is to be mended or was not checked."""
     with contextlib.redirect_stdout(sys.stderr):
         found = [(plugin, _verdict(plugin, check=check)) for plugin in plugins()]
     if as_json:

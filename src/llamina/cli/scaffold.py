@@ -88,6 +88,10 @@ class Names:
             raise ConfigurationError(
                 f"{class_name} is a class that layers import; use another name, like {plain}-guard"
             )
+        if class_name.startswith("Test"):
+            raise ConfigurationError(
+                f"pytest takes the class {class_name} for a test; use another name, like my-{plain}"
+            )
         return cls(name, f"llamina-{plain}", f"llamina_{name}", class_name)
 
 

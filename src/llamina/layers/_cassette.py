@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
@@ -64,17 +65,19 @@ class Take:
 class _Entry:
     """One request and its takes."""
 
-    __slots__ = ("_data", "asked", "takes")
+    __slots__ = ("_data", "asked", "played_as", "takes")
 
-    def __init__(self, asked: dict[str, Any], takes: list[Take]) -> None:
+    def __init__(self, asked: dict[str, Any], takes: list[Take], played_as: str | None) -> None:
         self.asked = asked
         self.takes = takes
+        self.played_as = played_as
         self._data: bytes | None = None
 
     @property
     def data(self) -> bytes:
         if self._data is None:
-            head = _bytes(f'{{\n      "request": {as_text(self.asked, " " * 6)},\n      "takes": [\n')
+            also = "" if self.played_as is None else f'      "played_as": {as_text(self.played_as)},\n'
+            head = _bytes(f'{{\n{also}      "request": {as_text(self.asked, " " * 6)},\n      "takes": [\n')
             self._data = head + b",\n".join([take.data for take in self.takes]) + b"\n      ]\n    }"
         return self._data
 
@@ -96,13 +99,14 @@ class Cassette:
         self.path = path
         self._lock = RLock()
         self._entries: dict[str, _Entry] = {}
+        self._played_as: dict[str, str] = {}
         self._mine: dict[str, _Entry] = {}
         self._seen: object = ()
 
     @property
     def exists(self) -> bool:
-        """Whether there is a file."""
-        return os.path.lexists(self.path)
+        """Whether there is a file; a link that leads nowhere is none."""
+        return Path(self.path).exists()
 
     def __len__(self) -> int:
         self._refresh()
@@ -111,18 +115,24 @@ class Cassette:
     def takes(self, identity: str) -> list[Take]:
         """What was recorded of a request, in order."""
         with self._lock:
-            entry = self._entries.get(identity)
+            entry = self._find(identity)
             if entry is None:
                 self._refresh()
-                entry = self._entries.get(identity)
+                entry = self._find(identity)
             return [] if entry is None else entry.takes
 
-    def put(self, identity: str, asked: dict[str, Any], takes: list[Take]) -> None:
-        """Put *takes* in the place of what was recorded of this request, and write the file."""
+    def _find(self, identity: str) -> _Entry | None:
+        return self._entries.get(identity) or self._entries.get(self._played_as.get(identity, ""))
+
+    def put(self, identity: str, asked: dict[str, Any], takes: list[Take], played_as: str) -> None:
+        """Put *takes* in the place of what was recorded of this request, and write the file.
+
+        *played_as* is the identity of the same request in a conversation that is played back.
+        """
         with self._lock, _writing:
-            self._mine[identity] = _Entry(asked, takes)
+            self._mine[identity] = _Entry(asked, takes, None if played_as == identity else played_as)
             self._refresh()
-            self._entries |= self._mine
+            self._use(self._entries | self._mine)
             try:
                 self._write()
             except (OSError, ValueError, TypeError) as error:
@@ -160,32 +170,38 @@ class Cassette:
         signature = self._signature()
         if signature == self._seen:
             return
-        self._entries = {} if signature is None else self._read()
+        self._use({} if signature is None else self._read())
         self._seen = signature
+
+    def _use(self, entries: dict[str, _Entry]) -> None:
+        self._entries = entries
+        self._played_as = {entry.played_as: name for name, entry in entries.items() if entry.played_as is not None}
 
     def _read(self) -> dict[str, _Entry]:
         try:
             content = json.loads(Path(self.path).read_bytes())
         except OSError as error:
             raise self._unreadable(error) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"the cassette {self.path} is no JSON ({error}); restore it, or delete it and record again"
             ) from error
         try:
-            form, version, recordings = content["format"], content["version"], content["recordings"]
-            if form != FORMAT or not isinstance(version, int) or not isinstance(recordings, dict):
+            form, version = content["format"], content["version"]
+            if form != FORMAT or not isinstance(version, int):
                 raise ValueError
-            if version > VERSION:
+            if version > VERSION:  # whatever it looks like
                 raise ConfigurationError(
                     f"the cassette {self.path} is of version {version}, this llamina reads up to {VERSION}; "
                     "update llamina, or record again into another file"
                 )
             return {
-                identity: _Entry(dict(each["request"]), [Take(dict(take)) for take in each["takes"]])
-                for identity, each in recordings.items()
+                identity: _Entry(
+                    dict(each["request"]), [Take(dict(take)) for take in each["takes"]], each.get("played_as")
+                )
+                for identity, each in content["recordings"].items()
             }
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, ConfigurationError):
                 raise
             raise ConfigurationError(
@@ -208,6 +224,8 @@ class Cassette:
         draft = target.with_name(f".{target.name}.{os.getpid()}-{next(_numbers)}")
         try:
             draft.write_bytes(head + b",\n".join(rows) + tail)
+            if target.exists():  # what only its owner may read stays so
+                shutil.copymode(target, draft)
             draft.replace(target)
         finally:
             draft.unlink(missing_ok=True)

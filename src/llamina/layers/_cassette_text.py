@@ -3,9 +3,9 @@
     written_request(request, clean)      # {"kind": "chat", "model": "m", "messages": [...]}
     as_text({...})                       # sorted keys, an event a line, a vector a line
 
-What names a credential (a header, a parameter) is shown as a short id, as a `Secret` shows itself; so is what looks like
-a key wherever it stands, and what a URL says of who asks. Bytes of a request (images, documents) stand as their digest:
-they are compared, never sent again.
+What names a credential (a header, a parameter, a field of JSON in a text) is shown as a short id, as a `Secret` shows
+itself; so is what looks like a key wherever it stands, and what a URL says of who asks. Bytes of a request (images,
+documents) stand as their digest: they are compared, never sent again.
 
 The one surprise: a text that is cleaned after it was streamed is cleaned as a whole and then cut where it was cut: a
 secret that came in two pieces is found all the same.
@@ -37,12 +37,12 @@ _WIDTH = 110
 _LONGEST_DATA_URL = 200
 
 _KEY = re.compile(
-    # In JSON a line's end is written \\n, which is no end of a word.
+    # JSON in a text writes the end of a line as a letter with a backslash, which begins no word.
     r"(?:\b|(?<=\\[nrt]))(?:"
-    r"(?:sk|pk|rk|csk|gsk|xai|hf|pplx|nvapi|glpat|gh[opsu]|github_pat|xox[abps])[-_](?=[\w-]*\d)[\w-]{16,}"
+    r"(?:sk|pk|rk|csk|gsk|xai|hf|pplx|nvapi|glpat|gh[opsu]|github_pat|xox[abps])[-_](?=[\w-]{0,200}\d)[\w-]{16,}"
     r"|AIza[\w-]{30,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,}"
-    r"|(?<=[Bb]earer )(?=\S*\d)[\w.~+/=-]{16,}|(?<=[Bb]asic )(?=\S*[\d=])[\w+/-]{8,}={0,2})"
-    r"|(?<=PRIVATE KEY-----)(?s:.+?)(?=-----END)"
+    r"|(?<=[Bb]earer )(?=\S{0,200}\d)[\w.~+/=-]{16,}|(?<=[Bb]asic )(?=\S{0,200}[\d=])[\w+/-]{8,}={0,2})"
+    r"|(?<=PRIVATE KEY-----)(?s:.{1,9999}?)(?=-----END)"
 )
 _IN_URL = re.compile(r"(?<=://)[^/?#\s\"'<>]+(?=@)|(?<=[?&#])([^=&#?\s]{1,80})=([^&#\s\"'<>)]+)")
 _SHOWN = re.compile(r"(?:[A-Za-z]{2,4}[-_])?…[0-9a-f]{4}")

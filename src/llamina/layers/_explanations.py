@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .timeout import Timeout
 
 __all__ = [
+    "NO_IDENTITY",
     "function_name",
     "of_cache",
     "of_dedup",
@@ -81,7 +82,7 @@ def of_cache(layer: Cache, request: Request | None) -> list[str]:
         return [*said, "this request passes: it has neither temperature=0 nor a seed"]
     key = _key(layer, request)
     if key is None:
-        return [*said, _NO_IDENTITY]
+        return [*said, NO_IDENTITY]
     control = request.cache
     looks = control is None or not control.no_cache
     keeps = control is None or not control.no_store
@@ -114,10 +115,10 @@ def of_dedup(layer: Dedup, request: Request | None) -> list[str]:
     if layer.side_effects(request):
         return [*said, f"this request flies alone: {_trace(layer.side_effects)}"]
     key = _key(layer, request)
-    return [*said, _NO_IDENTITY if key is None else f"will share the flight {key}"]
+    return [*said, NO_IDENTITY if key is None else f"will share the flight {key}"]
 
 
-_NO_IDENTITY = "this request is refused: a parameter of it has no canonical form, so it has no identity"
+NO_IDENTITY = "this request is refused: a parameter of it has no canonical form, so it has no identity"
 
 
 def _key(layer: Cache | Dedup, request: Request) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import inf
 from typing import Any, TypeAlias
 
@@ -81,7 +82,12 @@ def read_error(choice: Any, *, where: str, **facts: Any) -> LLMError:
     if isinstance(choice, LLMError):
         error = choice.copy()
     elif isinstance(choice, type) and issubclass(choice, LLMError):
-        error = choice(_SAYS)
+        try:
+            error = choice(_SAYS)
+        except TypeError as wrong:
+            raise ConfigurationError(
+                f"{where} has the class {choice.__name__}, which needs more than a message; give an error of it instead"
+            ) from wrong
     elif isinstance(choice, str) and choice in WORDS:
         kind, usual = WORDS[choice]
         error = kind(_SAYS, **usual)
@@ -111,14 +117,12 @@ def weighted(choices: Any, *, where: str) -> list[tuple[float, LLMError]]:
     for choice, weight in pairs:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < inf:
             raise ConfigurationError(f"{where}[{choice!r}] must be a weight above 0, got {weight!r}")
-    total = sum([weight for _, weight in pairs])
-    if not total:
+    if not pairs:
         raise ConfigurationError(f'{where} must name at least one error, got {choices!r}; write ["overloaded"]')
-    found, up_to = [], 0.0
-    for choice, weight in pairs:
-        up_to += weight
-        found.append((up_to / total, read_error(choice, where=where)))
-    return found
+    sums = list(accumulate([weight for _, weight in pairs]))
+    if not sums[-1] < inf:
+        raise ConfigurationError(f"{where} must be weights whose sum is a number, got {choices!r}")
+    return [(up_to / sums[-1], read_error(choice, where=where)) for (choice, _), up_to in zip(pairs, sums, strict=True)]
 
 
 def read_fault(item: Any, *, where: str, stall: float) -> Fault:
@@ -151,6 +155,10 @@ def read_fault(item: Any, *, where: str, stall: float) -> Fault:
             raise ConfigurationError(f'{where} has {lost[0]!r}, but no "error" that it could belong to')
         return fault
     facts = {key: item[key] for key in ("retry_after", "status", "code") if key in item}
+    if "retry_after" in facts:
+        _number(item, "retry_after", where)
+    if "status" in facts and type(facts["status"]) is not int:
+        raise ConfigurationError(f"{where}.status must be an HTTP status, got {facts['status']!r}")
     error = read_error(item["error"], where=f"{where}.error", **facts)
     if fault.truncate is None:
         return evolve(fault, error=error)

@@ -18,15 +18,16 @@ from typing import Any
 import msgspec
 
 from llamina import errors
-from llamina.errors import ConfigurationError, LLMError
+from llamina.call import Attempt
+from llamina.errors import ConfigurationError, LLMError, StreamDivergedError
 from llamina.events import Event, events_of, fold
-from llamina.messages import Usage
+from llamina.messages import Message, Usage
 from llamina.protocol import Request, Response
-from llamina.sink import Sink, Writer
+from llamina.sink import Sink, Writer, remainder
 
 from ._cassette_text import Clean, written_events, written_response, written_value
 
-__all__ = ["Played", "Tape", "taken"]
+__all__ = ["Played", "Tape", "as_played", "taken"]
 
 _KINDS: dict[str, type[LLMError]] = {name: getattr(errors, name) for name in errors.__all__}
 _FACTS = frozenset(
@@ -38,12 +39,18 @@ _PRECISION = 3
 
 
 class Tape:
-    """The pieces of a stream as they are delivered, and the seconds between them that were the provider's."""
+    """The pieces of a stream as they are delivered, and the seconds between them that were the provider's.
+
+    Attributes:
+        pieces: each with its moment.
+        refused: what the consumer of the stream, or a layer above, raised when it was given a piece.
+    """
 
     def __init__(self, sink: Sink | None) -> None:
         self._clock = asyncio.get_running_loop().time
         self._sink = sink
         self.pieces: list[tuple[Event, float]] = []
+        self.refused: BaseException | None = None
         self.started = 0.0
         self.started = self.now()
 
@@ -68,37 +75,60 @@ class _Taping(Writer):
 
     async def send(self, event: Event) -> None:
         self._pieces.append((event, self._tape.now()))
-        await self._inner.send(event)
+        try:
+            await self._inner.send(event)
+        except BaseException as error:
+            self._tape.refused = error
+            raise
         if event.content:
             self._tape.pieces = self._pieces
 
 
-def taken(
-    tape: Tape, outcome: Response | LLMError, clean: Clean, *, provider: str | None, attempts: int
-) -> dict[str, Any]:
-    """What happened, as plain data."""
+def taken(tape: Tape, outcome: Response | LLMError, clean: Clean, attempts: list[Attempt] | None) -> dict[str, Any]:
+    """What happened, as plain data; *attempts* are those below, None where no ledger was kept."""
     take: dict[str, Any] = {}
-    if provider is not None:
-        take["provider"] = provider
-    if not attempts:
+    last = attempts[-1] if attempts else None
+    if last is not None and last.provider is not None:
+        take["provider"] = last.provider
+    if attempts == []:
         take["attempts"] = 0  # a layer below answered or refused without asking anybody
     if seconds := round(tape.now(), _PRECISION):
         take["seconds"] = seconds
-    if tape.pieces:
-        events = written_events([event for event, _ in tape.pieces], clean)
+    pieces = tape.pieces
+    if pieces:
+        if isinstance(outcome, Response):
+            # With what the consumer gets at the end: text that is cleaned in two halves would contradict itself.
+            pieces = [*pieces, *[(event, pieces[-1][1]) for event in _rest(pieces, outcome)]]
+        events = written_events([event for event, _ in pieces], clean)
         before = 0.0
-        for event, (_, at) in zip(events, tape.pieces, strict=True):
+        for event, (_, at) in zip(events, pieces, strict=True):
             if after := round(at - before, _PRECISION):
                 event["after"] = after
             before = at
         take["events"] = events
+        if last is not None and (said := _said(last)):
+            take["said"] = written_value(said, clean)
     if isinstance(outcome, Response):
         take["response"] = written_response(outcome, clean)
-        if tape.pieces and fold([event for event, _ in tape.pieces]) == outcome.message:
+        if pieces and fold([event for event, _ in pieces]) == outcome.message:
             del take["response"]["message"]  # said once, it cannot contradict itself
     else:
         take["error"] = _written_error(outcome, clean)
     return take
+
+
+def _rest(pieces: list[tuple[Event, float]], response: Response) -> list[Event]:
+    try:
+        return remainder([event for event, _ in pieces if event.content], response.message)
+    except StreamDivergedError:
+        return []  # the edge of the stack is about to raise it
+
+
+def _said(attempt: Attempt) -> dict[str, Any]:
+    """What came while it streamed: of a stream that died nothing else may say it."""
+    usage = attempt.usage if attempt.usage_source == "estimated" else None
+    said = {"usage": usage, "request_id": attempt.request_id, "rate_limit": attempt.rate_limit}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _written_error(error: LLMError, clean: Clean) -> dict[str, Any]:
@@ -120,6 +150,15 @@ def _written_error(error: LLMError, clean: Clean) -> dict[str, Any]:
     return written
 
 
+def as_played(request: Request, clean: Clean) -> Request:
+    """*request* as it is when the earlier answers in it came from a cassette, which is cleaned."""
+    messages = [
+        msgspec.convert(written_value(message, clean), Message) if message.role == "assistant" else message
+        for message in request.messages
+    ]
+    return request.evolve(messages=messages)
+
+
 class Played:
     """A take as a terminal, for one call: *take* is its own, since the answer holds parts of it.
 
@@ -139,7 +178,11 @@ class Played:
         try:
             written = take.get("events", ())
             events = msgspec.convert(written, list[Event])
+            pauses = [float(each.get("after", 0.0)) for each in written]
+            seconds = float(take.get("seconds", 0.0))
             outcome = _read_error(take["error"]) if "error" in take else _read_response(take["response"], events)
+            said = take.get("said", {})
+            usage = msgspec.convert(said["usage"], Usage) if "usage" in said else None
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:  # msgspec's are ValueErrors
             raise ConfigurationError(
                 f"a take on the cassette cannot be read ({type(error).__name__}: {error}); record it again"
@@ -147,14 +190,15 @@ class Played:
         passed = 0.0
         if request.sink is not None:
             out = request.begin()
+            out.usage, out.request_id, out.rate_limit = usage, said.get("request_id"), said.get("rate_limit")
             if not events and isinstance(outcome, Response):
                 events = events_of(outcome.message)
             for place, event in enumerate(events):
-                after = written[place].get("after", 0.0) if written else 0.0
+                after = pauses[place] if pauses else 0.0
                 passed += after
                 await self._pause(after)
                 await out.send(event)
-        await self._pause(take.get("seconds", 0.0) - passed)
+        await self._pause(seconds - passed)
         if isinstance(outcome, LLMError):
             raise outcome
         return outcome

@@ -47,13 +47,10 @@ def _range(value: Any) -> Any:
 
 
 def _seconds(layer: Any, attribute: Any, value: Any) -> None:
-    if isinstance(value, tuple):
-        if len(value) != 2 or not value[0] <= value[1]:
-            raise ConfigurationError(f"Chaos.{attribute.name} must be seconds, or (low, high), got {value!r}")
-        for each in value:
-            non_negative()(layer, attribute, each)
-    else:
-        non_negative()(layer, attribute, value)
+    for each in value if isinstance(value, tuple) else (value,):
+        non_negative()(layer, attribute, each)
+    if isinstance(value, tuple) and (len(value) != 2 or value[0] > value[1]):
+        raise ConfigurationError(f"Chaos.{attribute.name} must be seconds, or (low, high), got {value!r}")
 
 
 def _pieces(layer: Any, attribute: Any, value: Any) -> None:
@@ -197,7 +194,7 @@ class Chaos(Layer):
         draw = Draw(self.seed, identity, number)
         if draw.chance(0, self.error_rate):
             share = draw.number(1)
-            return Fault(error=next(error for up_to, error in self._errors if share < up_to or up_to >= 1))
+            return Fault(error=next(error for up_to, error in self._errors if share < up_to))
         latency, truncate, stall, after = 0.0, None, 0.0, 1
         if draw.chance(2, self.latency_rate):
             latency = draw.between(3, *_both(self.latency))

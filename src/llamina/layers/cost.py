@@ -105,8 +105,8 @@ class CostMeter(Layer):
 
     @property
     def effects(self) -> frozenset[str]:
-        """What the order of a stack is checked by: a meter with budgets also refuses."""
-        return frozenset({"meters", "budgets"} if self.budgets else {"meters"})
+        """What the order of a stack is checked by: a meter with a hard budget also refuses."""
+        return frozenset({"meters", "budgets"} if any([budget.hard for budget in self.budgets]) else {"meters"})
 
     def wrap(self, call_next: Handler) -> Handler:
         """The bare layer round *call_next*."""

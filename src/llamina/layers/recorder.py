@@ -7,7 +7,7 @@
 A cassette is one file of readable JSON, by the identity of the requests. It keeps the complete answer, a stream with its
 cuts, and failures, which are raised again. What is played counts as a call of a provider would: an attempt, its tokens,
 its price. A request that is not there fails with a `CassetteMissError`, which names what differs from the nearest one
-that is. Keys, and headers and parameters that name one, are never written; `redact=` takes out what else is private.
+that is. What looks like a key or is named like one is not written; `redact=` takes out what else is private.
 
 The one surprise: the same request asked three times is three takes, played in that order; then the last one repeats.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from itertools import count
+from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, Literal
@@ -24,10 +25,10 @@ from typing import Any, ClassVar, Literal
 from attrs import field, frozen
 from msgspec.structs import replace
 
-from llamina.edge import _SinkError
 from llamina.errors import (
     CassetteMissError,
     ConfigurationError,
+    InvalidRequestError,
     LLMError,
     StreamCommittedError,
     StreamDivergedError,
@@ -39,13 +40,13 @@ from llamina.record import record
 
 from ._cassette import Cassette, Take
 from ._cassette_text import Clean, cleaner, written_request
-from ._take import Played, Tape, taken
+from ._take import Played, Tape, as_played, taken
 
 __all__ = ["Recorder"]
 
 _MOST_PLACES = 6
-_NOT_THE_PROVIDERS = (CassetteMissError, ConfigurationError, StreamCommittedError, StreamDivergedError, _SinkError)
-"""Failures of the program or of the consumer, not of what is asked."""
+_NOT_THE_PROVIDERS = (CassetteMissError, ConfigurationError, StreamCommittedError, StreamDivergedError)
+"""Failures of the program, not of what is asked."""
 
 
 def _path(value: Any) -> str:
@@ -95,7 +96,8 @@ class Recorder(Layer):
             recorded is a miss.
         speed: None: play at once; 1: as slowly as it was recorded; 10: ten times as fast.
         redact: `text -> text`, applied to every text before it is written: prompts, parameters, answers, failures.
-            The identity stays that of the original request; what is played back is what was written.
+            The identity stays that of the original request; what is played back is what was written, and a
+            conversation that goes on from it is found.
 
     Raises:
         CassetteMissError: (by a call) the request is not on the cassette.
@@ -144,27 +146,34 @@ class Recorder(Layer):
         """The take to play, or None to record one."""
         session, identity = self._session, request.identity
         with session.lock:
-            if self.mode == "record" or identity in session.taking:
-                return None
-            plays_only = self._plays_only()
-            takes = session.cassette.takes(identity)
-            number = session.played.get(identity, 0)
-            if takes and (number < len(takes) or self.repeat):
-                session.played[identity] = number + 1
+            if session.plays_only is None:
+                session.plays_only = self._plays_only()
+            takes = session.cassette.takes(identity)  # also to find out about a wrong file before anybody is asked
+            place = self._place(identity, takes)
+            if place is not None:
+                session.played[identity] = session.played.get(identity, 0) + 1
                 session.replayed += 1
-                return takes[min(number, len(takes) - 1)]
-            if plays_only:
+                return takes[place]
+            if session.plays_only:
                 session.missed += 1
                 raise self._miss(request, len(takes))
-            if takes:  # the further ones are added to those that are there
-                session.taking[identity] = [(-1, take) for take in takes]
+            if takes and self.mode != "record":  # the further ones are added to those that are there
+                session.taking.setdefault(identity, [(-1, take) for take in takes])
             return None
 
     def _plays_only(self) -> bool:
         session = self._session
-        if session.plays_only is None:
-            session.plays_only = self.mode == "replay" or (self.mode == "once" and session.cassette.exists)
-        return session.plays_only
+        if session.plays_only is not None:
+            return session.plays_only
+        return self.mode == "replay" or (self.mode == "once" and session.cassette.exists)
+
+    def _place(self, identity: str, takes: list[Take]) -> int | None:
+        """Which of the *takes* is the next to be played, or None."""
+        session = self._session
+        if self.mode == "record" or identity in session.taking:
+            return None
+        number = session.played.get(identity, 0)
+        return min(number, len(takes) - 1) if takes and (number < len(takes) or self.repeat) else None
 
     async def _record(self, request: Request, call_next: Handler) -> Response:
         session = self._session
@@ -181,7 +190,7 @@ class Recorder(Layer):
         try:
             response = await call_next(below)
         except LLMError as error:
-            if not isinstance(error, _NOT_THE_PROVIDERS):
+            if error is not tape.refused and not isinstance(error, _NOT_THE_PROVIDERS):
                 self._keep(number, request, asked, tape, error, node)
             raise
         self._keep(number, request, asked, tape, response, node)
@@ -198,17 +207,21 @@ class Recorder(Layer):
     ) -> None:
         """Write down what happened, before anybody above hears of it."""
         session, identity = self._session, request.identity
-        attempts = None if node is None else node.attempts
-        provider = attempts[-1].provider if attempts else None
-        plain = taken(
-            tape, outcome, session.clean, provider=provider, attempts=1 if attempts is None else len(attempts)
-        )
+        plain = taken(tape, outcome, session.clean, None if node is None else node.attempts)
+        take = Take(plain)
+        try:
+            take.data  # noqa: B018 - made now: one that JSON cannot say must not stand in the way of the others
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"the answer cannot be written to the cassette {self.path} ({type(error).__name__}: {error})"
+            ) from error
         with session.lock:
             takes = session.taking.setdefault(identity, [])
-            takes.append((number, Take(plain)))
+            takes.append((number, take))
             takes.sort(key=lambda each: each[0])  # calls side by side end in any order
             session.recorded += 1
-            session.cassette.put(identity, asked, [each for _, each in takes])
+            again = as_played(request, session.clean).identity
+            session.cassette.put(identity, asked, [each for _, each in takes], again)
 
     def _miss(self, request: Request, takes: int) -> CassetteMissError:
         cassette = self._session.cassette
@@ -255,13 +268,23 @@ class Recorder(Layer):
         line = f"{does}: {self.path}"
         if request is None or self.mode in ("off", "record"):
             return line
+        try:
+            identity = request.identity
+        except InvalidRequestError:
+            from ._explanations import NO_IDENTITY
+
+            return f"{line}\n{NO_IDENTITY}"
         session = self._session
         with session.lock:
-            takes = len(session.cassette.takes(request.identity))
-            number = session.played.get(request.identity, 0) + 1
-            if takes and (number <= takes or self.repeat):
-                return f"{line}\nplays take {min(number, takes)} of {takes}"
-            only = (
-                self.mode == "replay" or session.plays_only or (session.plays_only is None and session.cassette.exists)
-            )
-            return f"{line}\n{'fails: it is not recorded' if only and self.mode != 'auto' else 'records it'}"
+            takes = session.cassette.takes(identity)
+            place = self._place(identity, takes)
+            if place is not None:
+                return f"{line}\nplays take {place + 1} of {len(takes)}"
+            return f"{line}\n{'fails: it is not recorded' if self._plays_only() else 'records it'}"
+
+    def _at_worst(self, calls: float, own: float, asked: float) -> tuple[float, float, float]:
+        """For `llamina.explain`: what is only played back reaches nobody, and takes as long as it took."""
+        if self.mode != "replay":
+            return calls, own, asked
+        seconds = 0.0 if self.speed is None else inf
+        return 0.0, seconds, seconds

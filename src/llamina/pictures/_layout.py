@@ -13,8 +13,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Any, NamedTuple
 
-from llamina.draw import FAMILIES, Box, boxes_of
-from llamina.explain import at_worst_in_words, look, name_of, one_line, picture_of, sentences
+from llamina.draw import FAMILIES, Box, boxes_of, settings_of
+from llamina.explain import at_worst_in_words, look, name_of, one_line, sentences
 from llamina.stack import Stack
 
 __all__ = ["COLOURS", "Arrow", "Dot", "Label", "Panel", "Picture", "lay_out", "width_of", "wrapped"]
@@ -179,7 +179,7 @@ def _box(shapes: list[Any], box: Box, left: float, top: float) -> float:
     for place_of_mark, number in enumerate(reversed(box.wrong)):
         _mark(shapes, badge_left - 16 - 24 * place_of_mark, top + _PAD + 8, number)
     bottom = top + _PAD + 20
-    settings = _settings(part)
+    settings = settings_of(part)
     if settings:
         bottom = _lines(shapes, settings, text_left, bottom + 3, text_width, muted, most=2)
     said = sentences(part)
@@ -192,14 +192,6 @@ def _box(shapes: list[Any], box: Box, left: float, top: float) -> float:
         Panel(left + 8, top + 12, 4, bottom - top - 24, 2, accent, None),
     ]
     return bottom
-
-
-def _settings(part: Any) -> str:
-    """The settings that are not the usual ones, without the name that stands above them."""
-    picture, name = picture_of(part), name_of(part)
-    if picture.startswith(f"{name}(") and picture.endswith(")"):
-        return picture[len(name) + 1 : -1]
-    return "" if picture == name else picture
 
 
 def _findings(shapes: list[Any], stack: Stack, top: float) -> float:

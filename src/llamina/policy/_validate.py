@@ -11,7 +11,9 @@ The one surprise: True is no number here, though it is one to Python; nor are Na
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from math import isfinite
 from typing import Any
 
@@ -55,9 +57,19 @@ def _number(holds: Callable[[float], bool], must: str, *, integer: bool = False,
     def validate(instance: Any, attribute: Any, value: Any) -> None:
         whole = isinstance(value, int) or not integer
         if not whole or not _is_number(value) or not holds(value):
-            _refuse(instance, attribute, must, value, remedy)
+            _refuse(instance, attribute, must, value, remedy or _plainly(value))
 
     return validate
+
+
+def _plainly(value: Any) -> str:
+    """How a number is written that came as something else."""
+    if isinstance(value, timedelta):
+        return f"write the seconds, {value.total_seconds():g}"
+    if isinstance(value, str):
+        number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*s?\s*", value)
+        return f"write {number[1]}, without quotes" if number else "write a plain number, without quotes"
+    return ""
 
 
 def finite(*, remedy: str = "") -> Validator:

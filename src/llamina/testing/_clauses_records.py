@@ -56,8 +56,10 @@ async def _ledger_node_is_kept(bench: Bench) -> None:
 
         return handle
 
-    await bench.round(FakeTransport("hello"), above=[open_branch])(bench.request)
-    expect(len(branch.attempts) == 1, f"the branch above saw {len(branch.attempts)} of 1 attempts below")
+    fake = FakeTransport("hello")
+    await bench.round(fake, above=[open_branch])(bench.request)
+    seen = len(branch.attempts)
+    expect(seen == fake.calls, f"the branch above saw {seen} attempts, the provider was asked {fake.calls} times")
 
 
 @_clause(
@@ -147,7 +149,8 @@ async def _stacks_nest(bench: Bench) -> None:
             request = bench.request
             response = (await read_all(outer, request))[1] if streams else await outer(request)
             count = len(response.call.attempts)
-            expect(count == 1, f"with the layer {layer_is}, 1 try of the provider was recorded {count} times")
+            tries = f"with the layer {layer_is}, the provider was asked {fake.calls} times"
+            expect(count == fake.calls, f"{tries}, and {count} attempts were recorded")
             expect(response.call is seen[0], f"with the layer {layer_is}, the answer carries another call")
 
 

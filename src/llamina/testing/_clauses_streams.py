@@ -12,7 +12,7 @@ from llamina.messages import Text, UnknownPart, Usage
 from llamina.protocol import Handler, Request, Response, middleware
 from llamina.stack import Stack
 
-from ._bench import Bench, Clauses, Seen, expect, read_all, still_works
+from ._bench import Bench, Clauses, Seen, expect, read_all, still_works, whatever_comes
 from .script import answer
 
 __all__ = ["STREAMS"]
@@ -33,8 +33,8 @@ async def _stream_is_the_response(bench: Bench) -> None:
 
 @_clause("streams-and-returns-alike", "a call gives the same answer whether it is streamed or not", "3.1", "4.1")
 async def _streams_and_returns_alike(bench: Bench) -> None:
-    plain, _ = bench.stack([["Hel", 0.1, "lo"]])
-    streamed, _ = bench.stack([["Hel", 0.1, "lo"]])
+    plain, _ = bench.stack([["Hel", 0.1, "lo"]], repeat=True)
+    streamed, _ = bench.stack([["Hel", 0.1, "lo"]], repeat=True)
     one = await plain(bench.request)
     _, other = await read_all(streamed, bench.request)
     expect(one.message == other.message, f"plain {one.text!r}, streamed {other.text!r}")
@@ -170,7 +170,8 @@ async def _no_reading_ahead(bench: Bench) -> None:
         return Response.of("word " * _MANY, usage=Usage(1, _MANY))
 
     stack = bench.round(terminal, buffer=4)
-    async with stack.stream(bench.request) as stream:
+    # A limit that strikes meanwhile is not about reading ahead.
+    async with whatever_comes(), stack.stream(bench.request) as stream:
         await anext(stream)
         if sent < _MANY - 1:  # else the layer holds the stream back to the end, which it may
             await asyncio.sleep(600)

@@ -7,7 +7,7 @@ import contextlib
 import copy
 from typing import Any
 
-from llamina.errors import LLMError
+from llamina.errors import ConfigurationError, LLMError
 from llamina.messages import Message, Reasoning, Text, ToolCall, UnknownPart, Usage
 from llamina.protocol import Request, Response
 
@@ -85,7 +85,9 @@ async def _response_comes_back(bench: Bench) -> None:
         kept = [part for part in response.message.parts if type(part) is not Text]  # a layer may rewrite text
         expect(kept == [part for part in parts if type(part) is not Text], "a part of the message was lost or changed")
         expect(response.finish_reason == "tool_calls", f"the finish reason became {response.finish_reason!r}")
-        expect(response.extra == extra, "an unknown field of the answer was lost, or the answer was written into")
+        passed_on = {name: response.extra.get(name) for name in extra}  # a layer may add fields of its own
+        expect(passed_on == extra, f"an unknown field of the answer was lost or changed: {extra} became {passed_on}")
+        expect(given.extra == extra, "the answer of the provider was written into; make a copy with `evolve`")
         lost = [name for name, value in said.items() if getattr(response, name) != value]
         expect(again or response.rate_limit == {"left": 1}, "what the answer says of rate limits was lost")
         expect(not lost, f"fields of the answer were lost: {lost}; make copies with `response.evolve(...)`")
@@ -146,7 +148,9 @@ async def _embeddings_pass(bench: Bench) -> None:
     for again in ("", " the second time"):
         try:
             response = await stack(request)
-        except LLMError as error:
+        except (LLMError, ConfigurationError) as error:
+            asked = len(fake.requests[0].messages) if fake.requests else 2
+            expect(asked == 2, f"{asked} texts were sent down in place of 2; leave requests of the kind 'embed' alone")
             expect(fake.calls == 0, f"it failed after the provider had answered: {error!r}")
             return
         expect(response.vectors == wanted, f"the vectors came back{again} as {response.vectors}")

@@ -39,7 +39,7 @@ class Fuse:
         name = host.decode("ascii", "replace") if isinstance(host, bytes | bytearray) else str(host or "")
         if is_local(name):
             return
-        where = f"{name}:{port}" if port is not None else name
+        where = name if port is None else f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
         self.refused.append(where)
         raise NetworkRefusedError(self.says(where))
 
@@ -57,10 +57,17 @@ class Fuse:
         )
 
 
+_LOOPBACK = ("", "localhost", "localhost.localdomain", "localhost6", "localhost6.localdomain6", "ip6-localhost")
+"""Names that hosts files give to loopback."""
+
+
 def is_local(host: str) -> bool:
-    """Whether *host* is this machine: no name, localhost, a loopback address, or the address that stands for any."""
+    """Whether *host* is this machine: no name, one of its own, a loopback address, or the address that stands for any.
+
+    A name decides only whether it is looked up: the address that comes of it is judged again.
+    """
     name = host.lower().rstrip(".").partition("%")[0]
-    if name in ("", "localhost") or name.endswith(".localhost"):
+    if name in _LOOPBACK or name.endswith(".localhost") or name == socket.gethostname().lower():
         return True
     try:
         address = ipaddress.ip_address(name)
@@ -75,8 +82,12 @@ def is_local(host: str) -> bool:
 def fuse() -> Iterator[Fuse]:
     """Refuse real network in this process, in all of its threads, while the block runs."""
     blown = Fuse()
-    undo = [_replace(socket, name, _lookup(blown, name)) for name in ("getaddrinfo", "gethostbyname")]
-    undo += [_replace(socket.socket, name, _method(blown, name)) for name in ("connect", "connect_ex", "sendto")]
+    undo = [
+        _replace(socket, name, _lookup(blown, name)) for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex")
+    ]
+    undo += [
+        _replace(socket.socket, name, _method(blown, name)) for name in ("connect", "connect_ex", "sendto", "sendmsg")
+    ]
     try:
         yield blown
     finally:

@@ -45,7 +45,18 @@ class ConformanceError(AssertionError):
     def __init__(self, subject: str, broken: list[Verdict], of: str = "the protocol") -> None:
         self.broken = broken
         count = f"{len(broken)} clause{'s' if len(broken) != 1 else ''}"
-        super().__init__(f"{subject} breaks {count} of {of}:\n" + "\n".join([f"  {one}" for one in broken]))
+        told = [f"  {one}" for one in broken] + advice(broken)
+        super().__init__(f"{subject} breaks {count} of {of}:\n" + "\n".join(told))
+
+
+_UNCALLED_FOR = " came out of a call that nothing was wrong with"
+_ADVICE = "if calls use up what it has, as those of a quota do: build it with room for a thousand of them"
+
+
+def advice(broken: Iterable[Verdict]) -> list[str]:
+    """What to try first where the kit's own calls were refused, though not the first of them; else nothing."""
+    refused = [one for one in broken if one.seen.endswith(_UNCALLED_FOR) and not one.seen.startswith("Stream")]
+    return [_ADVICE] if refused else []
 
 
 @frozen
@@ -105,7 +116,7 @@ def _seen(play: Callable[[Clause], None], clause: Clause) -> str:
     except BaseException as error:  # noqa: BLE001 - whatever is raised is a finding
         if isinstance(error, SimulationDeadlock):
             return f"it waits for ever: {error}"
-        where = " came out of a call that nothing was wrong with" if isinstance(error, LLMError) else ""
+        where = _UNCALLED_FOR if isinstance(error, LLMError) else ""
         return f"{type(error).__name__}: {error}{where}"
     return ""
 

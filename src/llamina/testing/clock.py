@@ -163,7 +163,8 @@ class Simulation:
             return self._freeze_once(function)  # type: ignore[arg-type]
         if not inspect.iscoroutinefunction(function):
             raise TypeError(
-                f"simulated_time decorates async functions, got {function!r}; `with simulated_time() as clock`"
+                f"simulated_time decorates async functions, got {function!r}; "
+                "write `async def`, or `with simulated_time() as clock:` in a sync test"
             )
         if "hypothesis" in sys.modules:
             # The first freeze looks into every module. Below `@given` the first example would pay for it, and fail.

@@ -161,18 +161,39 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     untold = getattr(found, "untold", None)  # another's fixture may have this name
     error = None if untold is None else untold()
     raised = outcome.excinfo[1] if outcome.excinfo else None
-    if error is not None and type(raised) is not type(error):
-        error.__cause__ = raised
-        outcome.force_exception(error)
+    if error is None or type(raised) is type(error):
+        return
+    if raised is None:  # a traceback would be pytest's own, since the test's code has swallowed its own
+        outcome.force_exception(pytest.fail.Exception(f"{type(error).__name__}: {error}", pytrace=False))
+        return
+    error.__cause__ = raised
+    outcome.force_exception(error)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a coroutine test that asks for the clock in the clock's loop."""
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Run a coroutine test that asks for the clock in the clock's loop, and let no other async plugin do so.
+
+    In a loop of theirs it would wait for ever: its time stands still.
+    """
     fixtures: dict[str, Any] = pyfuncitem.funcargs
     clock: SimulatedClock | None = next((fixtures[name] for name in _CLOCKS if name in fixtures), None)
-    if clock is None or not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    wanted = pyfuncitem._fixtureinfo.argnames  # pytest's own way; it has no public one
-    clock.run(pyfuncitem.obj(**{name: fixtures[name] for name in wanted}))
-    return True
+    before, test = pyfuncitem.obj, _own_test(pyfuncitem)
+    if clock is None or not inspect.iscoroutinefunction(test):
+        yield
+        return
+
+    def in_the_loop_of_the_clock(**arguments: Any) -> None:
+        clock.run(test(**arguments))
+
+    pyfuncitem.obj = in_the_loop_of_the_clock
+    try:
+        yield
+    finally:
+        pyfuncitem.obj = before
+
+
+def _own_test(item: pytest.Function) -> Any:
+    """The test as it was written; pytest-asyncio has put a function of its own round it by now."""
+    wrapped = type(item).__module__.startswith("pytest_asyncio") and not hasattr(item.obj, "hypothesis")
+    return getattr(item.obj, "__wrapped__", item.obj) if wrapped else item.obj
