@@ -33,7 +33,12 @@ FAMILIES = {
     "answers": Family(
         "may spare a call", "#e3f4ea", "#2f8f5b", frozenset({"short-circuits", "stores", "shares", "records"})
     ),
-    "again": Family("may ask again", "#fdf0d9", "#b7791f", frozenset({"replays", "branches", "falls-back", "re-asks"})),
+    "again": Family(
+        "may ask again",
+        "#fdf0d9",
+        "#b7791f",
+        frozenset({"replays", "needs-commit-point", "branches", "falls-back", "re-asks"}),
+    ),
     "money": Family(
         "counts and admits", "#efe7fb", "#7a4fc4", frozenset({"meters", "budgets", "limits-rate", "limits-concurrency"})
     ),

@@ -33,6 +33,7 @@ EFFECTS = {
     "stores": "keeps answers for later calls",
     "shares": "gives one call below to several callers at once",
     "replays": "may call below again",
+    "needs-commit-point": "may call below again only while nothing of a stream was delivered",
     "branches": "may have several calls below at once for one call",
     "falls-back": "may turn to another model or provider",
     "re-asks": "calls below again when the answer does not pass its check",

@@ -98,7 +98,7 @@ class Retry(Layer):
         The last try's own error, when tries, budget or time are used up; `error.call.attempts` lists all of them.
     """
 
-    effects: ClassVar[frozenset[str]] = frozenset({"replays"})
+    effects: ClassVar[frozenset[str]] = frozenset({"replays", "needs-commit-point"})
 
     attempts: int = field(
         default=3, validator=at_least(1, remedy="leave Retry out of the stack to disable it", integer=True)
