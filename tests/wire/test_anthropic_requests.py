@@ -498,6 +498,14 @@ def normal(value: Any) -> Any:
     return value
 
 
+@pytest.mark.parametrize("content", [" ", [{"type": "text", "text": " "}, {"type": "text", "text": "be brief"}]])
+def test_blank_instructions_among_the_messages_stay_there(content: Any) -> None:
+    """Text without a letter is left out of what a caller wrote, and not of a body that was read."""
+    body = {"model": "m", "max_tokens": 1, "messages": [{"role": "system", "content": content}]}
+
+    assert encode_request(decode_request(body), stream=False) == body
+
+
 @given(BODIES)
 def test_any_body_is_written_as_it_was_read(body: dict[str, Any]) -> None:
     """Known fields, odd forms of them and unknown ones: nothing is lost or added."""

@@ -16,7 +16,7 @@ from llamina.errors import InvalidRequestError
 from llamina.messages import Message, Part, Text, ToolResult, UnknownPart
 from llamina.protocol import Request
 
-from ._anthropic_blocks import WIRE, decode_sent, encode_sent
+from ._anthropic_blocks import WIRE, decode_sent, encode_block, encode_sent
 from ._anthropic_params import native, neutral
 from ._call_ids import fit_blocks
 from ._dialect import refuse_functions, typed
@@ -197,7 +197,7 @@ def _held_in_place(message: Message) -> Message:
     """Instructions in a form that no top-level `system` has."""
     if not message.parts:
         return replace(message, extra={"content": "", **(message.extra or {})})
-    return replace(message, parts=tuple([UnknownPart(block, WIRE) for block in _blocks(message.parts)]))
+    return replace(message, parts=tuple([UnknownPart(encode_block(part), WIRE) for part in message.parts]))
 
 
 def _read_system(system: Any) -> Message | None:
